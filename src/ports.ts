@@ -1,0 +1,185 @@
+/**
+ * What a runtime must offer the core: clock, randomness, the end of a turn, sockets and the durable store.
+ * Types only. Implementations live in `adapters/`; in-memory ones for tests and simulation in `test/` and `src/log`.
+ */
+
+/** Time. Decisions use the monotonic clock; the wall clock only dates what people and Kafka read. */
+export interface Clock {
+  /** Monotonic milliseconds from an arbitrary start. */
+  nowMs(): number;
+  /** Milliseconds since the epoch; may jump in either direction. */
+  wallMs(): number;
+  /** Calls back once, not before `delayMs` have passed. Returns a function that cancels it. */
+  after(delayMs: number, callback: () => void): () => void;
+}
+
+export interface Platform {
+  readonly clock: Clock;
+  /** `length` unpredictable bytes. */
+  randomBytes(length: number): Uint8Array;
+  /** Runs the callback once, after the I/O callbacks of the current event-loop turn (`setImmediate`). */
+  afterTurn(callback: () => void): void;
+}
+
+/** What TLS found out about the peer. `identity` counts only when `authorized`. */
+export interface PeerTls {
+  readonly authorized: boolean;
+  readonly identity: string | undefined;
+}
+
+/** One network connection. */
+export interface Socket {
+  /** One chunk = what one read returned (≤ 64 KiB), ours to keep. Ends at the peer's FIN, errors on reset. */
+  readonly readable: ReadableStream<Uint8Array>;
+  /** One chunk = one send, ownership passes. Sized in bytes (high-water mark 64 KiB). close() sends FIN only: reading goes on. */
+  readonly writable: WritableStream<Uint8Array>;
+  readonly peer: { readonly address: string; readonly port: number; readonly tls?: PeerTls };
+  /** Ends both directions at once and drops what is not yet sent. Safe to call twice. */
+  abort(): void;
+}
+
+export interface ListenOptions {
+  readonly protocol: "mqtt" | "mqtts";
+  readonly host: string;
+  /** 0 lets the system choose; `Listener.port` tells. */
+  readonly port: number;
+  /** PEM texts, present exactly for TLS protocols. */
+  readonly tls?: { readonly certificate: string; readonly key: string };
+  /** Surplus connections are closed at accept. */
+  readonly connectionsMax: number;
+  readonly onSocket: (socket: Socket) => void;
+}
+
+export interface Listener {
+  readonly host: string;
+  readonly port: number;
+  /** Stops accepting; open sockets live on. */
+  close(): Promise<void>;
+}
+
+export interface HttpListenOptions {
+  readonly host: string;
+  readonly port: number;
+  /** A Hono app's `fetch`. */
+  readonly fetch: (request: Request) => Response | Promise<Response>;
+}
+
+/** Opens listeners. Throws TributaryError `listen.in-use` or `listen.not-usable`. */
+export interface Network {
+  listen(options: ListenOptions): Promise<Listener>;
+  listenHttp(options: HttpListenOptions): Promise<Listener>;
+}
+
+/**
+ * One row of the log: the entries of one commit, or a part of them. Positions are explicit and may have holes inside
+ * a row. The store sees bytes and adds their checksum.
+ */
+export interface StoredRow {
+  /** Position of the first place in the row; rows do not overlap. */
+  readonly first: number;
+  /** How many positions the row spans: the next row begins at `first + span` or later. */
+  readonly span: number;
+  /** Highest position in the row of a message that goes up to Kafka, or 0 for none: kept beside the body so that freeing need not decode. */
+  readonly routedThrough: number;
+  readonly body: Uint8Array;
+}
+
+/** A row without its body. */
+export interface RowInfo {
+  readonly first: number;
+  readonly span: number;
+  readonly routedThrough: number;
+  readonly bytes: number;
+}
+
+/** Why a message was lost for good. One vocabulary for the ledger, the metrics and the documents. */
+export type LossReason =
+  | "qos0-slow-socket"
+  | "queue-limit"
+  | "drop-oldest"
+  | "log-full"
+  | "expired"
+  | "too-large-for-subscriber"
+  | "kafka-refused"
+  | "kafka-unusable-record"
+  | "kafka-gap"
+  | "damaged";
+
+/** One line of the loss ledger. */
+export interface Loss {
+  /** Milliseconds since the epoch. */
+  readonly atMs: number;
+  readonly clientId: string;
+  /** The topic name, or the Kafka coordinates where there is none. */
+  readonly topicName: string;
+  readonly count: number;
+  readonly reason: LossReason;
+  /** One sentence for the person at the site; may be empty. */
+  readonly detail: string;
+}
+
+/**
+ * One transaction. Applied in this order: `removedRows`, `rows`, `sessions`, `retained`, `meta`, `losses`; all or nothing.
+ * The buffers belong to the store until the commit settles.
+ */
+export interface StoreCommit {
+  /** `first` of rows to delete; replacing a row is removing and inserting it in one commit. */
+  readonly removedRows: readonly number[];
+  readonly rows: readonly StoredRow[];
+  /** Snapshots by session number; `undefined` removes. */
+  readonly sessions: readonly { readonly key: number; readonly value: Uint8Array | undefined }[];
+  /** Position of the retained message of a topic name; `undefined` removes. */
+  readonly retained: readonly { readonly topicName: string; readonly position: number | undefined }[];
+  /** Small values; `undefined` removes. */
+  readonly meta: readonly { readonly key: string; readonly value: Uint8Array | undefined }[];
+  readonly losses: readonly Loss[];
+}
+
+export interface StoreSpace {
+  /** Bytes of the pages in use. */
+  readonly usedBytes: number;
+  /** True while the ballast is spent: the disk itself is (nearly) full, publishes must be refused until it is false again. */
+  readonly diskFull: boolean;
+}
+
+/** Damage found while reading: what was hit is left out of the results and stays on disk for inspection until removed. */
+export interface StoreDamage {
+  readonly kind: "row" | "session" | "retained" | "meta";
+  /** `first` of the row, session number, topic name or key. */
+  readonly key: string;
+  /** Positions that are unreadable, for a row. */
+  readonly first: number | undefined;
+  readonly span: number | undefined;
+}
+
+export interface StoreOpened {
+  readonly meta: ReadonlyMap<string, Uint8Array>;
+  /** All sound rows in ascending order, without bodies (their checksums are verified when read). */
+  readonly rows: readonly RowInfo[];
+  readonly sessions: readonly { readonly key: number; readonly value: Uint8Array }[];
+  readonly retained: readonly { readonly topicName: string; readonly position: number }[];
+  readonly damaged: readonly StoreDamage[];
+  readonly space: StoreSpace;
+}
+
+export interface RowsRead {
+  /** Ascending; at least one row if there is a sound one, even if it alone is larger than `maxBytes`. */
+  readonly rows: readonly StoredRow[];
+  readonly damaged: readonly StoreDamage[];
+}
+
+/**
+ * The durable store. One commit is outstanding at a time (the caller sees to it); reads may overlap a commit and see
+ * the state before or after it. Every failure is a TributaryError `store.*`; after `store.io`, `store.full` or
+ * `store.damaged` from `commit` the process must stop, because a later commit could succeed and lie.
+ */
+export interface Store {
+  open(): Promise<StoreOpened>;
+  /** Resolves when the transaction is durable (synced). */
+  commit(commit: StoreCommit): Promise<StoreSpace>;
+  /** Rows that contain positions ≥ `from`: those whose `first + span > from`. */
+  readRows(from: number, options: { readonly maxBytes: number }): Promise<RowsRead>;
+  /** Newest first. */
+  readLosses(options: { readonly countMax: number }): Promise<readonly Loss[]>;
+  close(): Promise<void>;
+}
