@@ -1,0 +1,82 @@
+/**
+ * UTF-8 as MQTT wants it (MQTT 5 §1.5.4): strict in, exact sizes out. Short ASCII text never reaches TextDecoder, which
+ * costs more than the rest of a packet. Knows bytes and strings only, nothing of packets.
+ */
+
+/** Longest UTF-8 Encoded String: its length is a Two Byte Integer. */
+export const UTF8_STRING_BYTES_MAX = 65_535;
+
+/** Up to this length joining character codes is cheaper than a call of TextDecoder. */
+const JOIN_BYTES_MAX = 40;
+
+/** `ignoreBOM` keeps U+FEFF in the text [MQTT3-1.5.3-3] [MQTT5-1.5.4-3]. */
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/**
+ * The text of `bytes[start, end)`, or undefined if it is not well-formed UTF-8 (surrogates and overlong forms included)
+ * or holds U+0000 [MQTT3-1.5.3-1] [MQTT3-1.5.3-2] [MQTT5-1.5.4-1] [MQTT5-1.5.4-2].
+ */
+export function decodeUtf8(bytes: Uint8Array, start: number, end: number): string | undefined {
+  let ascii = true;
+  for (let at = start; at < end; at++) {
+    const byte = bytes[at] ?? 0;
+    if (byte === 0) return undefined; // U+0000 has no other well-formed encoding.
+    if (byte > 0x7f) ascii = false;
+  }
+  if (ascii && end - start <= JOIN_BYTES_MAX) {
+    let text = "";
+    for (let at = start; at < end; at++) text += String.fromCharCode(bytes[at] ?? 0);
+    return text;
+  }
+  try {
+    return decoder.decode(bytes.subarray(start, end));
+  } catch {
+    return undefined;
+  }
+}
+
+/** Bytes of the text in UTF-8. A lone surrogate counts as U+FFFD, as `encodeUtf8` writes it. */
+export function utf8Bytes(text: string): number {
+  let bytes = text.length;
+  for (let at = 0; at < text.length; at++) {
+    const unit = text.charCodeAt(at);
+    if (unit < 0x80) continue;
+    if (unit < 0x800) {
+      bytes += 1;
+    } else {
+      bytes += 2;
+      if (isPair(text, at, unit)) at++; // Two units, four bytes.
+    }
+  }
+  return bytes;
+}
+
+/** Writes the text as UTF-8 at `offset` and returns the offset after it. The target must have room. */
+export function encodeUtf8(text: string, target: Uint8Array, offset: number): number {
+  for (let at = 0; at < text.length; at++) {
+    const unit = text.charCodeAt(at);
+    if (unit < 0x80) {
+      target[offset++] = unit;
+    } else if (unit < 0x800) {
+      target[offset++] = 0xc0 | (unit >> 6);
+      target[offset++] = 0x80 | (unit & 0x3f);
+    } else if (isPair(text, at, unit)) {
+      const point = 0x10000 + ((unit & 0x3ff) << 10) + (text.charCodeAt(++at) & 0x3ff);
+      target[offset++] = 0xf0 | (point >> 18);
+      target[offset++] = 0x80 | ((point >> 12) & 0x3f);
+      target[offset++] = 0x80 | ((point >> 6) & 0x3f);
+      target[offset++] = 0x80 | (point & 0x3f);
+    } else {
+      const point = unit >= 0xd800 && unit <= 0xdfff ? 0xfffd : unit;
+      target[offset++] = 0xe0 | (point >> 12);
+      target[offset++] = 0x80 | ((point >> 6) & 0x3f);
+      target[offset++] = 0x80 | (point & 0x3f);
+    }
+  }
+  return offset;
+}
+
+/** Whether `unit` at `at` is a high surrogate followed by a low one. */
+function isPair(text: string, at: number, unit: number): boolean {
+  return (unit & 0xfc00) === 0xd800 && (text.charCodeAt(at + 1) & 0xfc00) === 0xdc00;
+}
