@@ -1,0 +1,385 @@
+/**
+ * Every bound of the gateway, in one file, each with its reason; the last word of a name is its unit, and `Max` alone
+ * counts things. `LIMITS` are fixed; `CONFIGURABLE_LIMITS` are the defaults and bounds of what an operator may set
+ * (`receiveMaximum` is `TRIBUTARY_RECEIVE_MAXIMUM`). Relations between them are asserted when the module loads. No
+ * other file may hold a bound of its own.
+ */
+
+import { assert } from "./errors.ts";
+
+/** Bounds that nobody sets: they follow from the standards, the storage format or measurements. */
+export const LIMITS = {
+  // Connections before they are known.
+  /** From accept to a complete CONNECT, TLS handshake included: a slow handshake must not hold a slot. */
+  connectTimeoutMs: 10_000,
+  /** From our FIN to closing: the client must be able to read the DISCONNECT, a close with unread input sends RST. */
+  lingerMs: 1_000,
+  /** A reading pause of ours stops the keep-alive deadline of that client, but not for ever: it may be dead meanwhile. */
+  keepAlivePauseMaxMs: 300_000,
+
+  // Sockets and packets.
+  /** What one read returns at most, and the high-water mark of a socket's writable side. */
+  socketChunkBytes: 65_536,
+  /** From this block all packets of one event-loop turn are carved. */
+  outboxSlabBytes: 262_144,
+  /** QoS 0 waiting for a slow socket, per connection; beyond it is dropped, counted and in the ledger. */
+  slowSocketMaxBytes: 1_048_576,
+  /** QoS 0 older than this at a slow socket is dropped: nobody wants live data that late. */
+  slowSocketMaxMs: 10_000,
+  /** Behind a parked PUBLISH (3.1.1, log full) the acknowledgements that free space are still read, up to here. */
+  parkedLookaheadBytes: 65_536,
+  /** Acknowledgements handled in one event-loop turn: a burst of 65,535 must not stall everybody else. */
+  acknowledgementsPerTurnMax: 1_024,
+  /** Packets of one connection handled in one turn, for the same reason. */
+  packetsPerTurnMax: 1_024,
+  /** User properties of one packet: each costs allocations many times its four bytes on the wire. */
+  userPropertiesMax: 1_000,
+  /** MQTT 5 §1.5.4: strings and topic names have a two-byte length. */
+  topicNameBytes: 65_535,
+  /** MQTT 5 §1.5.5: the largest Remaining Length, four bytes of seven bits. */
+  remainingLengthBytes: 268_435_455,
+
+  // Topics.
+  /** Interned topic names with their match lists; beyond, the oldest are forgotten and matched anew. */
+  topicTableMax: 65_536,
+  /** Names longer than this are not interned: an attacker's 65,535-byte names would fill the table's memory. */
+  topicTableNameBytes: 1_024,
+
+  // Sessions.
+  /** Next place minus the oldest not durably completed: below the 65,535 packet identifiers, so that none is reused. */
+  windowSpanMax: 65_534,
+  /** How often a session's completions are appended while it is connected: more often would only wear the flash. */
+  completionIntervalMs: 1_000,
+  /** After a restart due wills wait for their clients to return: our crash is not the device's death. */
+  willGraceMs: 5_000,
+  /** Names of one page of a replay of retained messages: one SUBSCRIBE must not append a million places. */
+  replayPageMax: 256,
+
+  // The log.
+  /** One row of the log: larger buffers cost 2–3 times the CPU on Bun; a larger message has a row of its own. */
+  rowBytes: 65_536,
+  /** Entries since the oldest snapshot: what a start has to replay, about a second on a small box. */
+  tailReplayBytes: 67_108_864,
+  /** Newest rows kept in memory, so that readers who keep up never touch the disk. */
+  tailRingBytes: 8_388_608,
+  /** One page of a cold read: an open reader pins the write-ahead log. */
+  readPageBytes: 1_048_576,
+  /** Write-ahead log at which a checkpoint runs (1,000 pages of 4 KiB): one flipped bit in it drops all later commits. */
+  writeAheadLogBytes: 4_096_000,
+  /** Deleted when the disk is full, because freeing rows needs room for a write-ahead log itself. */
+  ballastBytes: 16_777_216,
+  /** Least head-room under the budget for what frees space: completions, releases, ends, positions, snapshots. */
+  headRoomBytes: 4_194_304,
+  /** Rows with less live content than this are rewritten, or one absent phone pins a gibibyte. */
+  sparseRowPercent: 50,
+  /** Lines of the loss ledger; beyond, lines of the same client and reason are folded into one. */
+  lossesMax: 10_000,
+  /** Losses at sockets reach the ledger within this time. */
+  lossFoldMs: 1_000,
+
+  // Kafka.
+  /** One produce request; brokers take 1 MiB a batch unless told otherwise. */
+  produceRequestBytes: 1_000_000,
+  /** Largest transaction: at 300 ms round trip a smaller one never drains a backlog. */
+  transactionMaxBytes: 16_777_216,
+  /** One fetch: decoding is quadratic beyond. */
+  fetchBytes: 1_048_576,
+  /** How long a fetch waits at the broker for data: bounds how long a stop takes. */
+  fetchWaitMs: 500,
+  /** First and longest pause between attempts to reach Kafka. */
+  kafkaRetryMinMs: 250,
+  kafkaRetryMaxMs: 10_000,
+  /** A silent half-open link ends at this request time-out. */
+  kafkaRequestTimeoutMs: 15_000,
+  /** Kafka's own rule for topic names. */
+  kafkaTopicNameMax: 249,
+  /** Epochs kept in the marker record, to find where a rolled-back disk left the common history. */
+  epochsMax: 100,
+
+  // Access.
+  /** Password files are read whole. */
+  passwordFileBytes: 16_777_216,
+  /** Iterations accepted in a password line: more would let one line take the processor for seconds. */
+  passwordIterationsMax: 5_000_000,
+  /** Iterations of the lines we write: about 10 ms each; a reconnect storm of 1,000 devices takes seconds. */
+  passwordIterations: 20_000,
+  /** Password checks at work at once: they share the runtime's threads with the disk. */
+  passwordChecksMax: 2,
+
+  // HTTP and process.
+  /** Losses of one answer. */
+  lossesPageMax: 1_000,
+  /** Without a commit for so long although one is wanted, the log is stuck and the process is not alive. */
+  commitStuckMs: 30_000,
+  /** How late the coarse timer may be before the event loop counts as stuck. */
+  eventLoopStuckMs: 10_000,
+  /** Period of the coarse timer: keep-alive, expiry and wills need no finer one. */
+  coarseTimerMs: 250,
+  /** Clean stop: connections are told, the last commit is awaited, then the process ends in any case. */
+  stopTimeoutMs: 10_000,
+  /** Characters of one value in an event: a hostile client identifier must not flood the operator's screen. */
+  eventValueMax: 256,
+} as const;
+
+/** Default and range of a limit that an operator may set, and what it is for (one sentence, printed in the documents). */
+export interface LimitDefinition {
+  readonly default: number;
+  readonly min: number;
+  readonly max: number;
+  readonly about: string;
+}
+
+/** Names of the configurable limits: in upper case with underscores, behind `TRIBUTARY_`, they are the variables. */
+export type LimitName =
+  | "receiveMaximum"
+  | "topicAliasMaximum"
+  | "maximumPacketBytes"
+  | "connectMaxBytes"
+  | "keepAliveMaxSeconds"
+  | "sessionExpiryMaxSeconds"
+  | "connectionsMax"
+  | "halfOpenMax"
+  | "halfOpenPerAddressMax"
+  | "sessionsMax"
+  | "subscriptionsMax"
+  | "subscriptionsPerSessionMax"
+  | "filterLevelsMax"
+  | "retainedMax"
+  | "retainedMaxBytes"
+  | "waitingMax"
+  | "waitingPerSessionMax"
+  | "waitingPerSessionMaxBytes"
+  | "windowMax"
+  | "windowMaxBytes"
+  | "unacknowledgedMaxBytes"
+  | "inboundMaxBytes";
+
+/** The effective limits of a running gateway. */
+export type Limits = Readonly<Record<LimitName, number>>;
+
+export const CONFIGURABLE_LIMITS: Readonly<Record<LimitName, LimitDefinition>> = {
+  receiveMaximum: {
+    default: 20,
+    min: 1,
+    max: 65_535,
+    about: "QoS 1 and 2 messages a client may have unacknowledged; raise it on slow `ack=kafka` routes.",
+  },
+  topicAliasMaximum: {
+    default: 10,
+    min: 0,
+    max: 65_535,
+    about: "Topic aliases a client may use; each holds a topic name in memory per connection.",
+  },
+  maximumPacketBytes: {
+    default: 2_000_000,
+    min: 1_024,
+    max: 268_435_460,
+    about: "Largest packet accepted from a client, announced as Maximum Packet Size.",
+  },
+  connectMaxBytes: {
+    default: 100_000,
+    min: 256,
+    max: 1_000_000,
+    about: "Largest CONNECT, the only packet read from a client that is not yet known.",
+  },
+  keepAliveMaxSeconds: {
+    default: 3_600,
+    min: 1,
+    max: 65_535,
+    about: "Longest keep-alive granted; a client that asks for more or for none gets this.",
+  },
+  sessionExpiryMaxSeconds: {
+    default: 4_294_967_295,
+    min: 0,
+    max: 4_294_967_295,
+    about: "Longest session expiry granted; 4294967295 is never, what absent sessions cost is bounded by the rest.",
+  },
+  connectionsMax: {
+    default: 20_000,
+    min: 1,
+    max: 1_000_000,
+    about: "Open connections; surplus ones are closed at accept. Lowered to what the system's descriptors allow.",
+  },
+  halfOpenMax: {
+    default: 2_000,
+    min: 1,
+    max: 1_000_000,
+    about: "Connections that have not yet completed CONNECT.",
+  },
+  halfOpenPerAddressMax: {
+    default: 1_000,
+    min: 1,
+    max: 1_000_000,
+    about: "The same from one address, so that one host cannot take all of them.",
+  },
+  sessionsMax: {
+    default: 100_000,
+    min: 1,
+    max: 10_000_000,
+    about: "Sessions, connected or not.",
+  },
+  subscriptionsMax: {
+    default: 1_000_000,
+    min: 1,
+    max: 100_000_000,
+    about: "Subscriptions of all sessions.",
+  },
+  subscriptionsPerSessionMax: {
+    default: 1_000,
+    min: 1,
+    max: 1_000_000,
+    about: "Subscriptions of one session.",
+  },
+  filterLevelsMax: {
+    default: 128,
+    min: 1,
+    max: 65_536,
+    about: "Levels of a topic filter.",
+  },
+  retainedMax: {
+    default: 1_000_000,
+    min: 0,
+    max: 100_000_000,
+    about: "Retained messages.",
+  },
+  retainedMaxBytes: {
+    default: 268_435_456,
+    min: 0,
+    max: 1_099_511_627_776,
+    about: "Bytes of all retained messages; they live in the log and count towards its budget.",
+  },
+  waitingMax: {
+    default: 4_000_000,
+    min: 1,
+    max: 1_000_000_000,
+    about: "Messages waiting for all sessions together; each costs a few bytes of memory.",
+  },
+  waitingPerSessionMax: {
+    default: 100_000,
+    min: 1,
+    max: 100_000_000,
+    about: "Messages waiting for one session; beyond it the newest is not queued and goes into the loss ledger.",
+  },
+  waitingPerSessionMaxBytes: {
+    default: 268_435_456,
+    min: 1_024,
+    max: 1_099_511_627_776,
+    about: "Bytes of the log that the messages waiting for one session may hold.",
+  },
+  windowMax: {
+    default: 1_000,
+    min: 1,
+    max: 65_534,
+    about: "Messages in flight to one client, also when its Receive Maximum is larger.",
+  },
+  windowMaxBytes: {
+    default: 4_194_304,
+    min: 1_024,
+    max: 1_073_741_824,
+    about: "Bytes in flight to one client; a single larger message is sent alone.",
+  },
+  unacknowledgedMaxBytes: {
+    default: 4_194_304,
+    min: 1_024,
+    max: 1_073_741_824,
+    about: "Bytes of one client's messages that wait for their commit; at the limit its socket is not read.",
+  },
+  inboundMaxBytes: {
+    default: 268_435_456,
+    min: 1_048_576,
+    max: 1_099_511_627_776,
+    about: "The same over all clients.",
+  },
+};
+
+export const LIMIT_NAMES: readonly LimitName[] = Object.keys(CONFIGURABLE_LIMITS) as LimitName[]; // exactly these keys
+
+/** Budget of the log, `TRIBUTARY_LOG_MAX_BYTES`. */
+export const LOG_MAX_BYTES: LimitDefinition = {
+  default: 1_073_741_824,
+  min: 16_777_216,
+  max: 17_592_186_044_416,
+  about: "Disk budget of the log; when it is reached, publishes are refused or dropped as the route says.",
+};
+
+/** Limits that an operator has set. */
+export type ChosenLimits = Readonly<Partial<Record<LimitName, number>>>;
+
+/** A relation between two limits that does not hold: `name` must not exceed `atMost`. */
+export interface LimitConflict {
+  readonly name: LimitName;
+  readonly atMost: LimitName;
+}
+
+const ORDERED: readonly (readonly [name: LimitName, atMost: LimitName])[] = [
+  ["connectMaxBytes", "maximumPacketBytes"],
+  ["halfOpenPerAddressMax", "halfOpenMax"],
+  ["halfOpenMax", "connectionsMax"],
+  ["connectionsMax", "sessionsMax"], // every connection has a session
+  ["subscriptionsPerSessionMax", "subscriptionsMax"],
+  ["waitingPerSessionMax", "waitingMax"],
+  ["windowMax", "waitingPerSessionMax"],
+  ["maximumPacketBytes", "unacknowledgedMaxBytes"], // else the largest packet would stop its connection for ever
+  ["unacknowledgedMaxBytes", "inboundMaxBytes"],
+];
+
+/** ORDERED with what follows from it: a ≤ b and b ≤ c give a ≤ c. */
+const IMPLIED: readonly LimitConflict[] = closeOver(ORDERED);
+
+function closeOver(pairs: readonly (readonly [LimitName, LimitName])[]): readonly LimitConflict[] {
+  const above = (name: LimitName): readonly LimitName[] =>
+    pairs.filter(([lower]) => lower === name).flatMap(([, upper]) => [upper, ...above(upper)]);
+  return [...new Set(pairs.map(([lower]) => lower))].flatMap((name) => above(name).map((atMost) => ({ name, atMost })));
+}
+
+/** The relations that the chosen limits break; the others can follow them, see `completeLimits`. */
+export function limitConflicts(chosen: ChosenLimits): readonly LimitConflict[] {
+  return IMPLIED.filter(({ name, atMost }) => (chosen[name] ?? 0) > (chosen[atMost] ?? Infinity));
+}
+
+/**
+ * The chosen limits and, for the rest, their defaults, moved where a chosen one asks for it: 100 connections need no
+ * more than 100 half-open ones. Needs chosen values within their ranges and without conflicts.
+ */
+export function completeLimits(chosen: ChosenLimits): Limits {
+  const limits: Partial<Record<LimitName, number>> = {};
+  for (const name of LIMIT_NAMES) {
+    let value = CONFIGURABLE_LIMITS[name].default;
+    for (const pair of IMPLIED) if (pair.atMost === name) value = Math.max(value, chosen[pair.name] ?? value);
+    for (const pair of IMPLIED) if (pair.name === name) value = Math.min(value, chosen[pair.atMost] ?? value);
+    limits[name] = chosen[name] ?? value;
+  }
+  return limits as Limits; // every name was set
+}
+
+/** The defaults of all configurable limits. */
+export const DEFAULT_LIMITS: Limits = completeLimits({});
+
+/** The relations of the fixed limits and the defaults, checked when the module loads. */
+function assertRelations(): void {
+  for (const [name, { default: value, min, max }] of Object.entries(CONFIGURABLE_LIMITS)) {
+    assert(min <= value && value <= max, `default of ${name} within its range`);
+    assert(Number.isSafeInteger(min) && Number.isSafeInteger(max), `range of ${name} in whole numbers`);
+  }
+  for (const { name, atMost } of IMPLIED) {
+    const [lower, upper] = [CONFIGURABLE_LIMITS[name], CONFIGURABLE_LIMITS[atMost]];
+    assert(lower.default <= upper.default, `default of ${name} ≤ ${atMost}`);
+    assert(lower.min <= upper.min && lower.max <= upper.max, `following a limit, ${name} and ${atMost} stay in range`);
+  }
+  const limit: Readonly<Record<keyof typeof LIMITS, number>> = LIMITS;
+  assert(limit.windowSpanMax < 65_535, "a window's span below the number of packet identifiers");
+  assert(CONFIGURABLE_LIMITS.windowMax.max <= limit.windowSpanMax, "windowMax fits the span");
+  assert(CONFIGURABLE_LIMITS.maximumPacketBytes.max <= limit.remainingLengthBytes + 5, "packets MQTT can express");
+  assert(limit.parkedLookaheadBytes <= DEFAULT_LIMITS.maximumPacketBytes, "look-ahead below a packet");
+  assert(limit.outboxSlabBytes >= limit.socketChunkBytes, "a slab holds a chunk");
+  assert(limit.rowBytes <= limit.readPageBytes && limit.readPageBytes <= limit.tailRingBytes, "row ≤ page ≤ ring");
+  assert(limit.ballastBytes >= 2 * limit.writeAheadLogBytes, "ballast ≥ 2 × write-ahead log");
+  assert(LOG_MAX_BYTES.min >= 4 * limit.headRoomBytes, "head-room is at most a quarter of the smallest log");
+  assert(limit.produceRequestBytes <= limit.transactionMaxBytes, "a transaction holds a produce request");
+  assert(limit.kafkaRetryMinMs <= limit.kafkaRetryMaxMs, "first pause ≤ longest pause");
+  assert(limit.passwordIterations <= limit.passwordIterationsMax, "we read what we write");
+  assert(limit.lossesPageMax <= limit.lossesMax, "a page of losses ≤ the ledger");
+  assert(limit.coarseTimerMs * 4 <= limit.completionIntervalMs, "the coarse timer is fine enough for completions");
+}
+
+assertRelations();
