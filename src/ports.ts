@@ -43,8 +43,11 @@ export interface ListenOptions {
   readonly host: string;
   /** 0 lets the system choose; `Listener.port` tells. */
   readonly port: number;
-  /** PEM texts, present exactly for TLS protocols. */
-  readonly tls?: { readonly certificate: string; readonly key: string };
+  /**
+   * PEM texts, present exactly for TLS protocols. Client certificates are asked for only with a `clientAuthority`, and
+   * identify only when it signed them.
+   */
+  readonly tls?: { readonly certificate: string; readonly key: string; readonly clientAuthority?: string };
   /** Surplus connections are closed at accept. */
   readonly connectionsMax: number;
   readonly onSocket: (socket: Socket) => void;
