@@ -12,9 +12,6 @@ import { closeListener, listenOn } from "./listening.ts";
 const limits = {
   headerMaxBytes: 16_384,
   headersMax: 100,
-  /** From the first byte to the end of the headers, and of the whole request. */
-  headersTimeoutMs: 10_000,
-  requestTimeoutMs: 30_000,
   keepAliveTimeoutMs: 5_000,
   bodyMaxBytes: 1_048_576,
   /** Scrapers and a few browsers; descriptors are for devices. */
@@ -35,12 +32,13 @@ function refusalOf(request: IncomingMessage): readonly [status: number, reason: 
   return undefined;
 }
 
-function createHttp(fetch: HttpListenOptions["fetch"]): Server {
+function createHttp(fetch: HttpListenOptions["fetch"], requestMs: number): Server {
   const answer = getRequestListener(fetch, { overrideGlobalObjects: false });
   const server = createServer({
     maxHeaderSize: limits.headerMaxBytes,
-    headersTimeout: limits.headersTimeoutMs,
-    requestTimeout: limits.requestTimeoutMs,
+    headersTimeout: requestMs,
+    requestTimeout: requestMs,
+    connectionsCheckingInterval: requestMs / 2, // Node looks only every 30 s otherwise
     keepAliveTimeout: limits.keepAliveTimeoutMs,
     noDelay: true,
   }, (request, response) => {
@@ -53,12 +51,12 @@ function createHttp(fetch: HttpListenOptions["fetch"]): Server {
   return server;
 }
 
-/** Serves a `fetch` function. Throws `listen.in-use` or `listen.not-usable`. */
-export async function listenHttp(options: HttpListenOptions): Promise<Listener> {
+/** Serves a `fetch` function; a request may take `requestMs` to arrive. Throws `listen.in-use` or `listen.not-usable`. */
+export async function listenHttp(options: HttpListenOptions, requestMs: number): Promise<Listener> {
   const { host } = options;
   const url = `http://${host}:${options.port}`;
   const connectionsMax = limits.connectionsMax;
-  const created = createHttp(options.fetch);
+  const created = createHttp(options.fetch, requestMs);
   const { server, port } = await listenOn(created, { url, host, port: options.port, connectionsMax });
   return {
     host,

@@ -3,6 +3,7 @@
  * connection: the connection limit, the TLS handshake, and turning system errors into sentences.
  */
 
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import { createServer as createTcpServer, type Server as TcpServer, type Socket as NetSocket } from "node:net";
 import { createServer as createTlsServer, type TLSSocket } from "node:tls";
 import { LIMITS } from "../../src/limits.ts";
@@ -26,7 +27,26 @@ function createTcp(options: ListenOptions): TcpServer {
   });
 }
 
-function createTls(options: ListenOptions, tls: NonNullable<ListenOptions["tls"]>): TcpServer {
+/** How long a peer may take before the core or the app sees it. */
+export interface NetworkTimeouts {
+  readonly handshakeMs: number;
+  /** A whole HTTP request, headers and body. */
+  readonly requestMs: number;
+}
+
+interface TlsOptions {
+  readonly tls: NonNullable<ListenOptions["tls"]>;
+  readonly handshakeMs: number;
+}
+
+/** Deno takes any two texts and fails every handshake later: looked at here, the start is refused instead. */
+function checkPair({ certificate, key }: TlsOptions["tls"]): void {
+  if (new X509Certificate(certificate).checkPrivateKey(createPrivateKey(key))) return;
+  throw new Error("the key does not belong to the certificate");
+}
+
+function createTls(options: ListenOptions, { tls, handshakeMs }: TlsOptions): TcpServer {
+  checkPair(tls);
   const authority = tls.clientAuthority;
   const server = createTlsServer({
     cert: tls.certificate,
@@ -34,7 +54,7 @@ function createTls(options: ListenOptions, tls: NonNullable<ListenOptions["tls"]
     minVersion: "TLSv1.2",
     allowHalfOpen: true,
     noDelay: true,
-    handshakeTimeout: LIMITS.connectTimeoutMs,
+    handshakeTimeout: handshakeMs,
     // Without an authority of the operator's own, certificates would be checked against the public ones, and anybody
     // with a web server would be somebody here: then none is asked for.
     requestCert: authority !== undefined,
@@ -49,15 +69,17 @@ function createTls(options: ListenOptions, tls: NonNullable<ListenOptions["tls"]
   return server;
 }
 
-async function listen(options: ListenOptions): Promise<Listener> {
+async function listen(options: ListenOptions, handshakeMs: number): Promise<Listener> {
   const { host, tls, connectionsMax } = options;
   const url = `${options.protocol}://${host}:${options.port}`;
-  const created = tls === undefined ? createTcp(options) : createTlsOrThrow(url, () => createTls(options, tls));
+  const created = tls === undefined
+    ? createTcp(options)
+    : orCertificateError(url, () => createTls(options, { tls, handshakeMs }));
   const { server, port } = await listenOn(created, { url, host, port: options.port, connectionsMax });
   return { host, port, close: () => closeListener(server) };
 }
 
-function createTlsOrThrow(url: string, create: () => TcpServer): TcpServer {
+function orCertificateError(url: string, create: () => TcpServer): TcpServer {
   try {
     return create();
   } catch (error) {
@@ -65,5 +87,11 @@ function createTlsOrThrow(url: string, create: () => TcpServer): TcpServer {
   }
 }
 
-/** The network of this machine. */
-export const network: Network = { listen, listenHttp };
+/** The network of this machine. Shorter time-outs are for tests. */
+export function createNetwork(timeouts: Partial<NetworkTimeouts> = {}): Network {
+  const { handshakeMs = LIMITS.connectTimeoutMs, requestMs = LIMITS.connectTimeoutMs } = timeouts;
+  return {
+    listen: (options) => listen(options, handshakeMs),
+    listenHttp: (options) => listenHttp(options, requestMs),
+  };
+}

@@ -36,9 +36,9 @@ function enqueue(controller: ReadableStreamDefaultController<Uint8Array>, read: 
 /** The two directions end one by one; this is what they share. */
 interface Ending {
   /** Errors whatever has not ended yet. */
-  fail(reason: unknown): void;
+  readonly fail: (reason: unknown) => void;
   /** Called once at the first failure. */
-  onFail(listener: (reason: unknown) => void): void;
+  readonly onFail: (listener: (reason: unknown) => void) => void;
 }
 
 function createEnding(): Ending {

@@ -5,12 +5,15 @@
 
 import { connect, type Socket as NetSocket } from "node:net";
 import type { TestContext } from "node:test";
-import { network } from "../../adapters/common/network.ts";
-import type { ListenOptions, Socket } from "../../src/ports.ts";
+import { createNetwork } from "../../adapters/common/network.ts";
+import type { ListenOptions, Network, Socket } from "../../src/ports.ts";
 import { within } from "./wait.ts";
 
 /** For anything that takes milliseconds when it works at all. */
 export const patienceMs = 10_000;
+
+/** The adapters' network with time-outs that a test can wait for. */
+export const network: Network = createNetwork({ handshakeMs: 300, requestMs: 300 });
 
 /** A listener of the port and the sockets it accepted, in order. */
 export interface TestListener {
@@ -72,6 +75,15 @@ export async function socketPair(t: TestContext): Promise<{ readonly socket: Soc
   const listener = await listenForTest(t);
   const client = await connectClient(t, listener.port);
   return { socket: await listener.accepted(), client };
+}
+
+/** Settles when the client's connection is over, by whichever end and for whatever reason. */
+export function closed(client: NetSocket): Promise<void> {
+  return within(
+    new Promise<void>((resolve) => client.once("close", () => resolve())),
+    patienceMs,
+    "the client is closed",
+  );
 }
 
 /** Everything a client receives until the peer's FIN. */
