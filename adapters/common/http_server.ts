@@ -15,7 +15,7 @@ const limits = {
   keepAliveTimeoutMs: 5_000,
   bodyMaxBytes: 1_048_576,
   /** Scrapers and a few browsers; descriptors are for devices. */
-  connectionsMax: 256,
+  connectionsMax: 32,
 } as const;
 
 function refuse(response: ServerResponse, status: number, reason: string): void {

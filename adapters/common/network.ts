@@ -69,12 +69,36 @@ function createTls(options: ListenOptions, { tls, handshakeMs }: TlsOptions): Tc
   return server;
 }
 
-async function listen(options: ListenOptions, handshakeMs: number): Promise<Listener> {
+/** Counts open connections over all listeners of the network: descriptors are the process's, not the listener's. */
+interface ConnectionCount {
+  open: number;
+}
+
+/** Closes surplus connections before anybody sees them, TLS handshakes under way included. */
+function limitConnections(server: TcpServer, count: ConnectionCount, connectionsMax: number): void {
+  // On Node and Deno a TLS server shows the raw socket here, on Bun the TLS socket; each closes with its connection.
+  server.prependListener("connection", (net: NetSocket) => {
+    if (count.open >= connectionsMax) {
+      net.destroy();
+      return;
+    }
+    count.open++;
+    net.once("close", () => void count.open--);
+  });
+}
+
+interface ListenContext {
+  readonly handshakeMs: number;
+  readonly count: ConnectionCount;
+}
+
+async function listen(options: ListenOptions, { handshakeMs, count }: ListenContext): Promise<Listener> {
   const { host, tls, connectionsMax } = options;
   const url = `${options.protocol}://${host}:${options.port}`;
   const created = tls === undefined
     ? createTcp(options)
     : orCertificateError(url, () => createTls(options, { tls, handshakeMs }));
+  limitConnections(created, count, connectionsMax);
   const { server, port } = await listenOn(created, { url, host, port: options.port, connectionsMax });
   return { host, port, close: () => closeListener(server) };
 }
@@ -87,11 +111,12 @@ function orCertificateError(url: string, create: () => TcpServer): TcpServer {
   }
 }
 
-/** The network of this machine. Shorter time-outs are for tests. */
+/** The network of this machine; all its listeners share one connection limit. Shorter time-outs are for tests. */
 export function createNetwork(timeouts: Partial<NetworkTimeouts> = {}): Network {
   const { handshakeMs = LIMITS.connectTimeoutMs, requestMs = LIMITS.connectTimeoutMs } = timeouts;
+  const context: ListenContext = { handshakeMs, count: { open: 0 } };
   return {
-    listen: (options) => listen(options, handshakeMs),
+    listen: (options) => listen(options, context),
     listenHttp: (options) => listenHttp(options, requestMs),
   };
 }

@@ -19,7 +19,7 @@ const keepAliveProbeMs = 60_000;
 /** Who is on the other side; undefined when the peer has gone before anyone looked. */
 function peerOf(net: NetSocket, tls: PeerTls | undefined): Socket["peer"] | undefined {
   const { remoteAddress, remotePort } = net;
-  if (remoteAddress === undefined || remotePort === undefined) return undefined;
+  if (net.destroyed || remoteAddress === undefined || remotePort === undefined) return undefined;
   // A dual-stack listener shows IPv4 peers as ::ffff:192.0.2.1; one spelling per address keeps limits per address honest.
   const address = remoteAddress.startsWith("::ffff:") ? remoteAddress.slice(7) : remoteAddress;
   return tls === undefined ? { address, port: remotePort } : { address, port: remotePort, tls };

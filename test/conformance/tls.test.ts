@@ -10,7 +10,7 @@ import { opensslMissing, testCertificates } from "../support/certificates.ts";
 import {
   closed,
   listenForTest,
-  network,
+  networkForTest,
   patienceMs,
   pattern,
   receivedByClient,
@@ -18,7 +18,7 @@ import {
   type TestListener,
 } from "../support/socket_pair.ts";
 import { test } from "../support/test.ts";
-import { within } from "../support/wait.ts";
+import { eventually, within } from "../support/wait.ts";
 
 const utf8 = new TextEncoder();
 const missing = opensslMissing();
@@ -39,16 +39,12 @@ async function connectClient(
   port: number,
   options: { readonly cert?: string; readonly key?: string } = {},
 ): Promise<TLSSocket> {
-  const client = connectTls({
-    host: "127.0.0.1",
-    port,
-    ca: testCertificates().authority,
-    allowHalfOpen: true,
-    ...options,
-  });
+  // The types do not know that a TLS client takes allowHalfOpen as a TCP client does.
+  const half = { allowHalfOpen: true, host: "127.0.0.1", port, ca: testCertificates().authority };
+  const client = connectTls({ ...half, ...options });
   client.on("error", () => undefined);
   t.after(() => void client.destroy());
-  await within(once(client, "secureConnect"), patienceMs, "the handshake");
+  await within(once(client, "secureConnect"), patienceMs, "the handshake"); // rejects with the client's error
   return client;
 }
 
@@ -116,6 +112,34 @@ tlsTest("without a configured authority no certificate identifies", async (t) =>
   assert.deepEqual(peer, { authorized: false, identity: undefined });
 });
 
+tlsTest("the connection limit holds over all listeners of a network and for handshakes that do not come", async (t) => {
+  const network = networkForTest();
+  const plain = await listenForTest(t, { network, connectionsMax: 2 });
+  const secure = await listenForTest(t, { network, connectionsMax: 2, tls: serverTls({ clients: false }) });
+  const first = connectTcp({ host: "127.0.0.1", port: plain.port });
+  t.after(() => void first.destroy());
+  await plain.accepted();
+  const silent = connectTcp({ host: "127.0.0.1", port: secure.port });
+  t.after(() => void silent.destroy());
+  const silentOver = closed(silent);
+  silent.resume();
+  await within(once(silent, "connect"), patienceMs, "connecting");
+  const surplus = connectTcp({ host: "127.0.0.1", port: plain.port });
+  t.after(() => void surplus.destroy());
+  surplus.on("error", () => undefined);
+  surplus.resume();
+  await closed(surplus);
+  assert.equal(plain.sockets.length, 1);
+  // The silent handshake ends by its time-out; its place is free again, and only that one.
+  await silentOver;
+  await eventually(
+    () => connectClient(t, secure.port).catch(() => undefined),
+    patienceMs,
+    "a connection over TLS in the place that became free",
+  );
+  await secure.accepted();
+});
+
 tlsTest("TLS 1.1 is refused", async (t) => {
   const listener = await listenForTest(t, { tls: serverTls({ clients: false }) });
   const options = { minVersion: "TLSv1", maxVersion: "TLSv1.1" } as const;
@@ -161,7 +185,7 @@ tlsTest("a key that does not belong to the certificate is refused with a sentenc
   for (
     const tls of [{ certificate: server.certificate, key: client.key }, { certificate: "no PEM", key: server.key }]
   ) {
-    await assert.rejects(network.listen({ ...options, tls }), (error) => {
+    await assert.rejects(networkForTest().listen({ ...options, tls }), (error) => {
       assert.ok(error instanceof Error && "code" in error);
       assert.equal(error.code, "listen.not-usable");
       assert.match(

@@ -13,7 +13,9 @@ import { within } from "./wait.ts";
 export const patienceMs = 10_000;
 
 /** The adapters' network with time-outs that a test can wait for. */
-export const network: Network = createNetwork({ handshakeMs: 300, requestMs: 300 });
+export function networkForTest(): Network {
+  return createNetwork({ handshakeMs: 300, requestMs: 300 });
+}
 
 /** A listener of the port and the sockets it accepted, in order. */
 export interface TestListener {
@@ -27,11 +29,12 @@ export interface TestListener {
 /** Listens on a free loopback port until the test ends. */
 export async function listenForTest(
   t: TestContext,
-  options: Partial<Pick<ListenOptions, "tls" | "connectionsMax">> = {},
+  options: Partial<Pick<ListenOptions, "tls" | "connectionsMax">> & { readonly network?: Network } = {},
 ): Promise<TestListener> {
   const sockets: Socket[] = [];
   const waiting: ((socket: Socket) => void)[] = [];
   let taken = 0;
+  const network = options.network ?? networkForTest();
   const listener = await network.listen({
     protocol: options.tls === undefined ? "mqtt" : "mqtts",
     host: "127.0.0.1",
