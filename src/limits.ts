@@ -99,6 +99,8 @@ export const LIMITS = {
   // Access.
   /** Password files are read whole. */
   passwordFileBytes: 16_777_216,
+  /** Shorter tokens could be guessed over the network. */
+  tokenCharactersMin: 16,
   /** Iterations accepted in a password line: more would let one line take the processor for seconds. */
   passwordIterationsMax: 5_000_000,
   /** Iterations of the lines we write: about 10 ms each; a reconnect storm of 1,000 devices takes seconds. */
@@ -154,152 +156,152 @@ export type LimitName =
   | "unacknowledgedMaxBytes"
   | "inboundMaxBytes";
 
+function range(value: number, min: number, max: number, about: string): LimitDefinition {
+  return { default: value, min, max, about };
+}
+
 /** The effective limits of a running gateway. */
 export type Limits = Readonly<Record<LimitName, number>>;
 
 export const CONFIGURABLE_LIMITS: Readonly<Record<LimitName, LimitDefinition>> = {
-  receiveMaximum: {
-    default: 20,
-    min: 1,
-    max: 65_535,
-    about: "QoS 1 and 2 messages a client may have unacknowledged; raise it on slow `ack=kafka` routes.",
-  },
-  topicAliasMaximum: {
-    default: 10,
-    min: 0,
-    max: 65_535,
-    about: "Topic aliases a client may use; each holds a topic name in memory per connection.",
-  },
-  maximumPacketBytes: {
-    default: 2_000_000,
-    min: 1_024,
-    max: 268_435_460,
-    about: "Largest packet accepted from a client, announced as Maximum Packet Size.",
-  },
-  connectMaxBytes: {
-    default: 100_000,
-    min: 256,
-    max: 1_000_000,
-    about: "Largest CONNECT, the only packet read from a client that is not yet known.",
-  },
-  keepAliveMaxSeconds: {
-    default: 3_600,
-    min: 1,
-    max: 65_535,
-    about: "Longest keep-alive granted; a client that asks for more or for none gets this.",
-  },
-  sessionExpiryMaxSeconds: {
-    default: 4_294_967_295,
-    min: 0,
-    max: 4_294_967_295,
-    about: "Longest session expiry granted; 4294967295 is never, what absent sessions cost is bounded by the rest.",
-  },
-  connectionsMax: {
-    default: 20_000,
-    min: 1,
-    max: 1_000_000,
-    about: "Open connections; surplus ones are closed at accept. Lowered to what the system's descriptors allow.",
-  },
-  halfOpenMax: {
-    default: 2_000,
-    min: 1,
-    max: 1_000_000,
-    about: "Connections that have not yet completed CONNECT.",
-  },
-  halfOpenPerAddressMax: {
-    default: 1_000,
-    min: 1,
-    max: 1_000_000,
-    about: "The same from one address, so that one host cannot take all of them.",
-  },
-  sessionsMax: {
-    default: 100_000,
-    min: 1,
-    max: 10_000_000,
-    about: "Sessions, connected or not.",
-  },
-  subscriptionsMax: {
-    default: 1_000_000,
-    min: 1,
-    max: 100_000_000,
-    about: "Subscriptions of all sessions.",
-  },
-  subscriptionsPerSessionMax: {
-    default: 1_000,
-    min: 1,
-    max: 1_000_000,
-    about: "Subscriptions of one session.",
-  },
-  filterLevelsMax: {
-    default: 128,
-    min: 1,
-    max: 65_536,
-    about: "Levels of a topic filter.",
-  },
-  retainedMax: {
-    default: 1_000_000,
-    min: 0,
-    max: 100_000_000,
-    about: "Retained messages.",
-  },
-  retainedMaxBytes: {
-    default: 268_435_456,
-    min: 0,
-    max: 1_099_511_627_776,
-    about: "Bytes of all retained messages; they live in the log and count towards its budget.",
-  },
-  waitingMax: {
-    default: 4_000_000,
-    min: 1,
-    max: 1_000_000_000,
-    about: "Messages waiting for all sessions together; each costs a few bytes of memory.",
-  },
-  waitingPerSessionMax: {
-    default: 100_000,
-    min: 1,
-    max: 100_000_000,
-    about: "Messages waiting for one session; beyond it the newest is not queued and goes into the loss ledger.",
-  },
-  waitingPerSessionMaxBytes: {
-    default: 268_435_456,
-    min: 1_024,
-    max: 1_099_511_627_776,
-    about: "Bytes of the log that the messages waiting for one session may hold.",
-  },
-  windowMax: {
-    default: 1_000,
-    min: 1,
-    max: 65_534,
-    about: "Messages in flight to one client, also when its Receive Maximum is larger.",
-  },
-  windowMaxBytes: {
-    default: 4_194_304,
-    min: 1_024,
-    max: 1_073_741_824,
-    about: "Bytes in flight to one client; a single larger message is sent alone.",
-  },
-  unacknowledgedMaxBytes: {
-    default: 4_194_304,
-    min: 1_024,
-    max: 1_073_741_824,
-    about: "Bytes of one client's messages that wait for their commit; at the limit its socket is not read.",
-  },
-  inboundMaxBytes: {
-    default: 268_435_456,
-    min: 1_048_576,
-    max: 1_099_511_627_776,
-    about: "The same over all clients.",
-  },
+  receiveMaximum: range(
+    20,
+    1,
+    65_535,
+    "QoS 1 and 2 messages a client may have unacknowledged; raise it on slow `ack=kafka` routes.",
+  ),
+  topicAliasMaximum: range(
+    10,
+    0,
+    65_535,
+    "Topic aliases a client may use; each holds a topic name in memory per connection.",
+  ),
+  maximumPacketBytes: range(
+    2_000_000,
+    1_024,
+    268_435_460,
+    "Largest packet accepted from a client, announced as Maximum Packet Size.",
+  ),
+  connectMaxBytes: range(
+    100_000,
+    256,
+    1_000_000,
+    "Largest CONNECT, the only packet read from a client that is not yet known.",
+  ),
+  keepAliveMaxSeconds: range(
+    3_600,
+    1,
+    65_535,
+    "Longest keep-alive granted; a client that asks for more or for none gets this.",
+  ),
+  sessionExpiryMaxSeconds: range(
+    4_294_967_295,
+    0,
+    4_294_967_295,
+    "Longest session expiry granted; 4294967295 is never, what absent sessions cost is bounded by the rest.",
+  ),
+  connectionsMax: range(
+    20_000,
+    1,
+    1_000_000,
+    "Open connections; surplus ones are closed at accept. Lowered to what the system's descriptors allow.",
+  ),
+  halfOpenMax: range(2_000, 1, 1_000_000, "Connections that have not yet completed CONNECT."),
+  halfOpenPerAddressMax: range(
+    1_000,
+    1,
+    1_000_000,
+    "The same from one address, so that one host cannot take all of them.",
+  ),
+  sessionsMax: range(100_000, 1, 10_000_000, "Sessions, connected or not."),
+  subscriptionsMax: range(1_000_000, 1, 100_000_000, "Subscriptions of all sessions."),
+  subscriptionsPerSessionMax: range(1_000, 1, 1_000_000, "Subscriptions of one session."),
+  filterLevelsMax: range(128, 1, 65_536, "Levels of a topic filter."),
+  retainedMax: range(1_000_000, 0, 100_000_000, "Retained messages."),
+  retainedMaxBytes: range(
+    268_435_456,
+    0,
+    1_099_511_627_776,
+    "Bytes of all retained messages; they live in the log and count towards its budget.",
+  ),
+  waitingMax: range(
+    4_000_000,
+    1,
+    1_000_000_000,
+    "Messages waiting for all sessions together; each costs a few bytes of memory.",
+  ),
+  waitingPerSessionMax: range(
+    100_000,
+    1,
+    100_000_000,
+    "Messages waiting for one session; beyond it the newest is not queued and goes into the loss ledger.",
+  ),
+  waitingPerSessionMaxBytes: range(
+    268_435_456,
+    1_024,
+    1_099_511_627_776,
+    "Bytes of the log that the messages waiting for one session may hold.",
+  ),
+  windowMax: range(1_000, 1, 65_534, "Messages in flight to one client, also when its Receive Maximum is larger."),
+  windowMaxBytes: range(
+    4_194_304,
+    1_024,
+    1_073_741_824,
+    "Bytes in flight to one client; a single larger message is sent alone.",
+  ),
+  unacknowledgedMaxBytes: range(
+    4_194_304,
+    1_024,
+    1_073_741_824,
+    "Bytes of one client's messages that wait for their commit; at the limit its socket is not read.",
+  ),
+  inboundMaxBytes: range(268_435_456, 1_048_576, 1_099_511_627_776, "The same over all clients."),
 };
 
 export const LIMIT_NAMES: readonly LimitName[] = Object.keys(CONFIGURABLE_LIMITS) as LimitName[]; // exactly these keys
 
-/** Budget of the log, `TRIBUTARY_LOG_MAX_BYTES`. */
-export const LOG_MAX_BYTES: LimitDefinition = {
-  default: 1_073_741_824,
-  min: 16_777_216,
-  max: 17_592_186_044_416,
-  about: "Disk budget of the log; when it is reached, publishes are refused or dropped as the route says.",
+/** Ranges of the other settings that are numbers. */
+export const LOG_MAX_BYTES: LimitDefinition = range(
+  1_073_741_824,
+  16_777_216,
+  17_592_186_044_416,
+  "Disk budget of the log; when it is reached, publishes are refused or dropped as the route says.",
+);
+export const LOG_GROUP_MS: LimitDefinition = range(
+  0,
+  0,
+  1_000,
+  "How long a commit waits for more: saves a slow disk some writes, costs every acknowledgement this delay.",
+);
+export const UPLINK_LINGER_MS: LimitDefinition = range(
+  5,
+  0,
+  60_000,
+  "How long an uplink transaction waits for more: fewer and larger ones cost Kafka less.",
+);
+export const TRANSACTION_TIMEOUT_MS: LimitDefinition = range(
+  10_000,
+  1_000,
+  900_000, // the default of the broker's transaction.max.timeout.ms
+  "Kafka aborts a transaction left open by a cut link after this time; until then readers wait.",
+);
+export const KAFKA_PARTITIONS: LimitDefinition = range(
+  4,
+  1,
+  10_000,
+  "Partitions of the topics the gateway creates; few per site keep the uplink cheap.",
+);
+/** −1 is the cluster's default; 0 means nothing and is refused. */
+export const KAFKA_REPLICATION: LimitDefinition = range(
+  -1,
+  -1,
+  32_767,
+  "Replication factor of the topics the gateway creates; -1 is the cluster's default.",
+);
+export const READY_LAG_SECONDS: Omit<LimitDefinition, "default"> = {
+  min: 1,
+  max: 31_536_000,
+  about: "With an uplink behind by more than this, `/readyz` answers 503; without it a lag only shows as degraded.",
 };
 
 /** Limits that an operator has set. */
