@@ -1,0 +1,269 @@
+/**
+ * The log in SQLite: opening, one transaction per commit, checkpoints, what to do when the disk is full. Everything
+ * here blocks; it runs in the store's thread and knows nothing of it.
+ */
+
+import { statSync } from "node:fs";
+import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { TributaryError } from "../../src/errors.ts";
+import { LIMITS } from "../../src/limits.ts";
+import type { Loss, RowsRead, StoreCommit, StoreOpened, StoreSpace } from "../../src/ports.ts";
+import { Ballast, createPrivate, databasePath, lockDirectory, prepareDirectory } from "./data_directory.ts";
+import { LossWriter, readLosses } from "./loss_table.ts";
+import { SqliteReader } from "./sqlite_reader.ts";
+import {
+  APPLICATION_ID,
+  CREATE_TABLES,
+  FORMAT_VERSION,
+  metaCrc,
+  retainedCrc,
+  rowCrc,
+  sessionCrc,
+} from "./sqlite_schema.ts";
+import { SQLITE_FULL, sqliteCode, storeError } from "./store_errors.ts";
+
+export interface SqliteOptions {
+  readonly directory: string;
+  /** Budget of the log. SQLite itself stops a head-room above it, which the gateway never reaches. */
+  readonly maxBytes: number;
+  readonly ballastBytes: number;
+}
+
+/** SQLite's default and the unit of every page count below. */
+const PAGE_BYTES = 4_096;
+
+export class SqliteDatabase {
+  readonly #directory: string;
+  readonly #lock: DatabaseSync;
+  readonly #writer: DatabaseSync;
+  readonly #readConnection: DatabaseSync;
+  readonly #reader: SqliteReader;
+  readonly #ballast: Ballast;
+  readonly #losses: LossWriter;
+  readonly #statements: Record<StatementName, StatementSync>;
+  /** Estimated pages written to the write-ahead log since the last checkpoint. */
+  #walPages = 0;
+
+  /** Throws TributaryError `store.*`; a refusal leaves the directory as it was. */
+  constructor(options: SqliteOptions) {
+    const { directory } = options;
+    this.#directory = directory;
+    prepareDirectory(directory);
+    const opened: DatabaseSync[] = [];
+    try {
+      this.#lock = keep(opened, lockDirectory(directory));
+      refuseForeignFormat(directory);
+      createPrivate(databasePath(directory));
+      this.#writer = keep(opened, new DatabaseSync(databasePath(directory)));
+      prepareWriter(this.#writer, options.maxBytes);
+      this.#ballast = new Ballast(directory, options.ballastBytes);
+      this.#ballast.restore();
+      this.#readConnection = keep(opened, new DatabaseSync(databasePath(directory), { readOnly: true }));
+      this.#reader = new SqliteReader(this.#readConnection);
+      this.#losses = new LossWriter(this.#writer);
+      this.#statements = prepareStatements(this.#writer);
+    } catch (error) {
+      for (const connection of opened.reverse()) connection.close();
+      throw storeError("open the log in", directory, error, "store.not-usable");
+    }
+  }
+
+  read(): StoreOpened {
+    return { ...this.#reader.readAll(), space: this.#space() };
+  }
+
+  readRows(from: number, maxBytes: number): RowsRead {
+    return this.#reader.readRows(from, maxBytes);
+  }
+
+  readLosses(countMax: number): Loss[] {
+    return readLosses(this.#readConnection, countMax);
+  }
+
+  /** Durable when it returns. An empty commit only looks whether the disk has room again. */
+  commit(commit: StoreCommit): StoreSpace {
+    if (!isEmpty(commit)) {
+      this.#whenFullOnceMore(() => this.#transaction(commit));
+      this.#walPages += estimatePages(commit);
+      if (this.#walPages * PAGE_BYTES >= LIMITS.writeAheadLogBytes) this.#checkpointWhenRoom();
+    }
+    this.#restoreBallast();
+    return this.#space();
+  }
+
+  /** A failed checkpoint is reported, but the directory is given back in any case. */
+  close(): void {
+    try {
+      this.#readConnection.close();
+      this.#checkpointWhenRoom();
+    } finally {
+      this.#writer.close();
+      this.#lock.close();
+    }
+  }
+
+  #transaction(commit: StoreCommit): void {
+    const run = this.#statements;
+    run.begin.run();
+    try {
+      for (const first of commit.removedRows) run.removeRow.run(first);
+      for (const row of commit.rows) run.addRow.run(row.first, row.span, row.routedThrough, rowCrc(row), row.body);
+      for (const { key, value } of commit.sessions) {
+        if (value === undefined) run.removeSession.run(key);
+        else run.putSession.run(key, sessionCrc(key, value), value);
+      }
+      for (const { topicName, position } of commit.retained) {
+        if (position === undefined) run.removeRetained.run(topicName);
+        else run.putRetained.run(topicName, position, retainedCrc(topicName, position));
+      }
+      for (const { key, value } of commit.meta) {
+        if (value === undefined) run.removeMeta.run(key);
+        else run.putMeta.run(key, metaCrc(key, value), value);
+      }
+      this.#losses.append(commit.losses);
+      run.commit.run();
+    } catch (error) {
+      // After some errors SQLite has rolled back by itself and says so.
+      if (this.#writer.isTransaction) run.rollback.run();
+      throw error;
+    }
+  }
+
+  /** Full: gives up the ballast and repeats. Nothing of the first attempt is left, so it is the same transaction. */
+  #whenFullOnceMore(write: () => void): void {
+    try {
+      write();
+    } catch (error) {
+      if (sqliteCode(error) !== SQLITE_FULL || !this.#ballast.present) throw error;
+      this.#ballast.spend();
+      write();
+    }
+  }
+
+  /** A checkpoint that finds the disk full comes later: what it would move is durable already. */
+  #checkpointWhenRoom(): void {
+    try {
+      this.#whenFullOnceMore(() => this.#statements.checkpoint.get());
+      this.#walPages = 0;
+    } catch (error) {
+      if (sqliteCode(error) !== SQLITE_FULL) throw error;
+    }
+  }
+
+  #restoreBallast(): void {
+    try {
+      this.#ballast.restore();
+    } catch (error) {
+      throw storeError("write the ballast file in", this.#directory, error, "store.io");
+    }
+  }
+
+  #space(): StoreSpace {
+    const pages = Number(this.#statements.usedPages.get()?.["pages"]);
+    return { usedBytes: pages * PAGE_BYTES, diskFull: !this.#ballast.present };
+  }
+}
+
+/** Remembers a connection so that a failed start closes it. */
+function keep(opened: DatabaseSync[], connection: DatabaseSync): DatabaseSync {
+  opened.push(connection);
+  return connection;
+}
+
+function pragma(connection: DatabaseSync, text: string): unknown {
+  const columns = connection.prepare(`PRAGMA ${text}`).get();
+  return columns === undefined ? undefined : Object.values(columns)[0];
+}
+
+/** Looks through a read-only connection, which neither writes nor, on closing, checkpoints what a crash left. */
+function refuseForeignFormat(directory: string): void {
+  if (!existsWithContent(directory)) return;
+  const connection = new DatabaseSync(databasePath(directory), { readOnly: true });
+  try {
+    const version = Number(pragma(connection, "user_version"));
+    const application = pragma(connection, "application_id");
+    const tables = Number(connection.prepare("SELECT count(*) AS tables FROM sqlite_schema").get()?.["tables"]);
+    if (tables === 0 && version === 0) return;
+    if (application !== APPLICATION_ID) {
+      throw new TributaryError(
+        "store.not-usable",
+        `Cannot open the log in "${directory}": its log.sqlite was not written by Tributary; choose another directory`,
+      );
+    }
+    if (version > FORMAT_VERSION) {
+      throw new TributaryError(
+        "store.newer-format",
+        `Cannot open the log in "${directory}": it has format ${version} and this program knows up to ${FORMAT_VERSION}; ` +
+          "use the newer program that wrote it",
+      );
+    }
+  } finally {
+    connection.close();
+  }
+}
+
+function existsWithContent(directory: string): boolean {
+  return (statSync(databasePath(directory), { throwIfNoEntry: false })?.size ?? 0) > 0;
+}
+
+function prepareWriter(writer: DatabaseSync, maxBytes: number): void {
+  pragma(writer, `page_size = ${PAGE_BYTES}`);
+  const mode = pragma(writer, "journal_mode = WAL");
+  if (mode !== "wal") throw new Error("the file system does not support SQLite's write-ahead log");
+  pragma(writer, "synchronous = FULL");
+  // On macOS an fsync does not reach the medium without these.
+  pragma(writer, "fullfsync = 1");
+  pragma(writer, "checkpoint_fullfsync = 1");
+  // An I/O error in an automatic checkpoint is swallowed; ours are explicit.
+  pragma(writer, "wal_autocheckpoint = 0");
+  pragma(writer, `journal_size_limit = ${LIMITS.ballastBytes / 2}`);
+  if (Number(pragma(writer, "user_version")) === 0) {
+    writer.prepare("BEGIN IMMEDIATE").run();
+    for (const sql of CREATE_TABLES) writer.prepare(sql).run();
+    pragma(writer, `application_id = ${APPLICATION_ID}`);
+    pragma(writer, `user_version = ${FORMAT_VERSION}`);
+    writer.prepare("COMMIT").run();
+  }
+  // What a crash left in the write-ahead log moves before anything is added: one flipped bit there drops all after it.
+  pragma(writer, "wal_checkpoint(TRUNCATE)");
+  pragma(writer, `max_page_count = ${Math.ceil((maxBytes + LIMITS.headRoomBytes) / PAGE_BYTES)}`);
+}
+
+const SQL = {
+  // Prepared, because Deno's errors from exec() carry no code.
+  begin: "BEGIN IMMEDIATE",
+  commit: "COMMIT",
+  rollback: "ROLLBACK",
+  checkpoint: "PRAGMA wal_checkpoint(PASSIVE)",
+  usedPages: "SELECT page_count - freelist_count AS pages FROM pragma_page_count(), pragma_freelist_count()",
+  removeRow: "DELETE FROM batch WHERE first = ?",
+  addRow: "INSERT INTO batch(first, span, routed_through, crc, body) VALUES (?, ?, ?, ?, ?)",
+  removeSession: "DELETE FROM session WHERE k = ?",
+  putSession: "INSERT OR REPLACE INTO session(k, crc, v) VALUES (?, ?, ?)",
+  removeRetained: "DELETE FROM retained WHERE topic_name = ?",
+  putRetained: "INSERT OR REPLACE INTO retained(topic_name, position, crc) VALUES (?, ?, ?)",
+  removeMeta: "DELETE FROM meta WHERE k = ?",
+  putMeta: "INSERT OR REPLACE INTO meta(k, crc, v) VALUES (?, ?, ?)",
+} as const;
+
+type StatementName = keyof typeof SQL;
+
+function prepareStatements(writer: DatabaseSync): Record<StatementName, StatementSync> {
+  const entries = Object.entries(SQL).map(([name, sql]) => [name, writer.prepare(sql)]);
+  // fromEntries forgets the names; they are exactly those of SQL.
+  return Object.fromEntries(entries) as Record<StatementName, StatementSync>;
+}
+
+function isEmpty(commit: StoreCommit): boolean {
+  return commit.removedRows.length + commit.rows.length + commit.sessions.length + commit.retained.length +
+      commit.meta.length + commit.losses.length === 0;
+}
+
+/** Pages a commit adds to the write-ahead log, rather too many: a checkpoint too early costs little. */
+function estimatePages(commit: StoreCommit): number {
+  let pages = 4 + 2 * commit.removedRows.length + commit.retained.length + commit.losses.length;
+  for (const row of commit.rows) pages += 1 + Math.ceil(row.body.length / PAGE_BYTES);
+  for (const { value } of commit.sessions) pages += 1 + Math.ceil((value?.length ?? 0) / PAGE_BYTES);
+  for (const { value } of commit.meta) pages += 1 + Math.ceil((value?.length ?? 0) / PAGE_BYTES);
+  return pages;
+}

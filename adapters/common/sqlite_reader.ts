@@ -1,0 +1,196 @@
+/**
+ * Reading and verifying the log's tables. Nothing that fails its checksum is returned; it is named as damage instead.
+ * Pages are short and never iterated: an open reader would keep the write-ahead log from being recycled.
+ */
+
+import type { DatabaseSync, StatementSync } from "node:sqlite";
+import type { RowInfo, RowsRead, StoreDamage, StoredRow, StoreOpened } from "../../src/ports.ts";
+import { blobOf, metaCrc, retainedCrc, rowCrc, sessionCrc } from "./sqlite_schema.ts";
+
+/** Rows whose sizes are looked up at once. */
+const INFO_PAGE = 4_096;
+
+/** Integers are selected as REAL: one damaged beyond 2^53 would make a whole query throw. */
+const INFO = `CAST(first AS REAL) AS first, CAST(span AS REAL) AS span,
+  CAST(routed_through AS REAL) AS routed_through, length(body) AS bytes`;
+const ROW = `CAST(first AS REAL) AS first, CAST(span AS REAL) AS span,
+  CAST(routed_through AS REAL) AS routed_through, CAST(crc AS REAL) AS crc, body`;
+
+type Columns = Record<string, unknown>;
+
+/** Everything but the rows' bodies. */
+export type StoreContent = Omit<StoreOpened, "space">;
+
+function rowOf(columns: Columns): StoredRow & { readonly sound: boolean } {
+  const row = {
+    first: Number(columns["first"]),
+    span: Number(columns["span"]),
+    routedThrough: Number(columns["routed_through"]),
+    body: blobOf(columns["body"]),
+  };
+  return { ...row, sound: rowCrc(row) === columns["crc"] };
+}
+
+function infoOf(columns: Columns): RowInfo {
+  return {
+    first: Number(columns["first"]),
+    span: Number(columns["span"]),
+    routedThrough: Number(columns["routed_through"]),
+    bytes: Number(columns["bytes"]),
+  };
+}
+
+/** Whether the numbers can be true; the checksum of the body is not needed to see that they cannot. */
+function isPlausible(row: RowInfo): boolean {
+  const { first, span, routedThrough } = row;
+  return Number.isSafeInteger(first) && first >= 0 && Number.isSafeInteger(span) && span >= 1 &&
+    Number.isSafeInteger(first + span) &&
+    (routedThrough === 0 ||
+      (Number.isSafeInteger(routedThrough) && routedThrough >= first && routedThrough < first + span));
+}
+
+/** A damaged row's own numbers may be what is damaged: the span ends where the next row begins at the latest. */
+function rowDamage(row: { readonly first: number; readonly span: number }, nextFirst: number | undefined): StoreDamage {
+  const room = nextFirst === undefined ? Number.MAX_SAFE_INTEGER - row.first : nextFirst - row.first;
+  const plausible = Number.isSafeInteger(row.span) && row.span >= 1;
+  // Without a credible span and a next row, only the first position is known to be gone.
+  const span = plausible ? Math.min(row.span, room) : nextFirst === undefined ? 1 : room;
+  return { kind: "row", key: String(row.first), first: row.first, span };
+}
+
+function damage(kind: "session" | "retained" | "meta", key: string): StoreDamage {
+  return { kind, key, first: undefined, span: undefined };
+}
+
+export class SqliteReader {
+  readonly #infoFrom: StatementSync;
+  readonly #rowsBetween: StatementSync;
+  readonly #rowAt: StatementSync;
+  readonly #firstAtOrBefore: StatementSync;
+  readonly #connection: DatabaseSync;
+
+  constructor(connection: DatabaseSync) {
+    this.#connection = connection;
+    this.#infoFrom = connection.prepare(
+      `SELECT ${INFO} FROM batch WHERE batch.first >= ? ORDER BY batch.first LIMIT ?`,
+    );
+    this.#rowsBetween = connection.prepare(
+      `SELECT ${ROW} FROM batch WHERE batch.first BETWEEN ? AND ? ORDER BY batch.first`,
+    );
+    this.#rowAt = connection.prepare(`SELECT ${ROW} FROM batch WHERE batch.first = ?`);
+    this.#firstAtOrBefore = connection.prepare(
+      "SELECT CAST(max(first) AS REAL) AS first FROM batch WHERE batch.first <= ?",
+    );
+  }
+
+  readAll(): StoreContent {
+    const damaged: StoreDamage[] = [];
+    const meta = new Map<string, Uint8Array>();
+    for (const columns of this.#all("SELECT k, CAST(crc AS REAL) AS crc, v FROM meta ORDER BY k")) {
+      const key = String(columns["k"]);
+      const value = blobOf(columns["v"]);
+      if (metaCrc(key, value) === columns["crc"]) meta.set(key, value);
+      else damaged.push(damage("meta", key));
+    }
+    const sessions: { key: number; value: Uint8Array }[] = [];
+    for (
+      const columns of this.#all(
+        "SELECT CAST(k AS REAL) AS k, CAST(crc AS REAL) AS crc, v FROM session ORDER BY session.k",
+      )
+    ) {
+      const key = Number(columns["k"]);
+      const value = blobOf(columns["v"]);
+      if (sessionCrc(key, value) === columns["crc"]) sessions.push({ key, value });
+      else damaged.push(damage("session", String(key)));
+    }
+    const retained: { topicName: string; position: number }[] = [];
+    const sql = "SELECT topic_name, CAST(position AS REAL) AS position, CAST(crc AS REAL) AS crc FROM retained";
+    for (const columns of this.#all(sql)) {
+      const topicName = String(columns["topic_name"]);
+      const position = Number(columns["position"]);
+      if (retainedCrc(topicName, position) === columns["crc"]) retained.push({ topicName, position });
+      else damaged.push(damage("retained", topicName));
+    }
+    return { meta, sessions, retained, rows: this.#readInfos(damaged), damaged };
+  }
+
+  /** As `Store.readRows`. */
+  readRows(from: number, maxBytes: number): RowsRead {
+    const rows: StoredRow[] = [];
+    const damaged: StoreDamage[] = [];
+    // The row that contains `from` may begin before it.
+    let next = Number(this.#firstAtOrBefore.get(from)?.["first"] ?? from);
+    let room = maxBytes;
+    while (rows.length === 0) {
+      const infos = this.#infoFrom.all(next, INFO_PAGE).map(infoOf);
+      const last = this.#readPage(infos, { from, room, rows, damaged });
+      if (last === undefined || infos.length < INFO_PAGE && last === infos.length - 1) break;
+      next = (infos[last]?.first ?? next) + 1;
+      room = maxBytes;
+    }
+    return { rows, damaged };
+  }
+
+  /** Reads the bodies of as many rows as fit, at least one; returns the index of the last one read. */
+  #readPage(
+    infos: readonly RowInfo[],
+    page: { readonly from: number; readonly room: number; readonly rows: StoredRow[]; readonly damaged: StoreDamage[] },
+  ): number | undefined {
+    const begin = infos[0];
+    if (begin === undefined) return undefined;
+    let end = 0;
+    let bytes = begin.bytes;
+    while (end + 1 < infos.length) {
+      bytes += infos[end + 1]?.bytes ?? 0;
+      if (bytes > page.room) break;
+      end++;
+    }
+    const columns = this.#rowsBetween.all(begin.first, infos[end]?.first ?? begin.first);
+    for (const [index, column] of columns.entries()) {
+      const { sound, ...row } = rowOf(column);
+      if (!sound) {
+        const found = rowDamage(row, infos[index + 1]?.first);
+        if (row.first + (found.span ?? 0) > page.from) page.damaged.push(found);
+      } else if (row.first + row.span > page.from) page.rows.push(row);
+    }
+    return end;
+  }
+
+  #all(sql: string): Columns[] {
+    return this.#connection.prepare(sql).all();
+  }
+
+  #readInfos(damaged: StoreDamage[]): RowInfo[] {
+    const rows: RowInfo[] = [];
+    for (let from = 0;;) {
+      const page = this.#infoFrom.all(from, INFO_PAGE).map(infoOf);
+      for (const row of page) this.#addInfo(row, rows, damaged);
+      const last = page.at(-1);
+      if (last === undefined || page.length < INFO_PAGE) return rows;
+      from = last.first + 1;
+    }
+  }
+
+  #addInfo(row: RowInfo, rows: RowInfo[], damaged: StoreDamage[]): void {
+    if (!isPlausible(row)) {
+      damaged.push(rowDamage(row, undefined));
+      return;
+    }
+    const previous = rows.at(-1);
+    if (previous !== undefined && previous.first + previous.span > row.first) {
+      // Rows never overlap, so the numbers of one of them are damaged; its checksum says which.
+      if (this.#isDamaged(row.first)) {
+        damaged.push(rowDamage(row, undefined));
+        return;
+      }
+      rows.pop();
+      damaged.push(rowDamage(previous, row.first));
+    }
+    rows.push(row);
+  }
+
+  #isDamaged(first: number): boolean {
+    const columns = this.#rowAt.get(first);
+    return columns === undefined || !rowOf(columns).sound;
+  }
+}
