@@ -52,7 +52,7 @@ export class MemoryDisk {
     return this.#holder !== undefined;
   }
 
-  /** True while a held commit waits for `release`. */
+  /** True while a commit is outstanding, unsynced. */
   get hasWaitingCommit(): boolean {
     return this.#waiting !== undefined;
   }
@@ -140,10 +140,13 @@ export class MemoryDisk {
     if (this.#holder === store) this.#holder = undefined;
   }
 
-  /** For MemoryStore: calls `finish` when the commit may reach the disk: at once, or on release. */
+  /** For MemoryStore: calls `finish` when the commit may reach the disk: a microtask later, or on release. */
   enqueue(finish: () => void): void {
-    if (this.#isHeld) this.#waiting = finish;
-    else finish();
+    this.#waiting = finish;
+    if (this.#isHeld) return;
+    queueMicrotask(() => {
+      if (this.#waiting === finish && !this.#isHeld) this.releaseOne();
+    });
   }
 
   /** For MemoryStore. */
