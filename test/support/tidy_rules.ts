@@ -9,7 +9,7 @@ export const longFiles: Readonly<Record<string, string>> = {};
 const sourceLinesMax = 400;
 const supportLinesMax = 600;
 
-export function isTypeScript(path: string): boolean {
+function isTypeScript(path: string): boolean {
   return path.endsWith(".ts");
 }
 
