@@ -1,0 +1,162 @@
+/**
+ * Packing of small values into bytes: unsigned varints, strings, byte strings. Owns the growing buffer that a commit is
+ * written into; knows nothing of what the bytes mean.
+ */
+import { assert } from "../errors.ts";
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** Strings up to this many characters are copied by a loop: cheaper than a call into the encoder when they are ASCII. */
+const SHORT_STRING = 64;
+
+/** A growing buffer. `length` bytes are valid; `reset` keeps the memory for the next use. */
+export class Writer {
+  #bytes: Uint8Array<ArrayBuffer>;
+  length = 0;
+
+  constructor(initialBytes = 4096) {
+    this.#bytes = new Uint8Array(initialBytes);
+  }
+
+  reset(): void {
+    this.length = 0;
+  }
+
+  /** A copy of what was written, with a buffer of its own. */
+  copy(from = 0, to: number = this.length): Uint8Array<ArrayBuffer> {
+    return this.#bytes.slice(from, to);
+  }
+
+  /** A view of what was written: valid until the next write. */
+  view(): Uint8Array<ArrayBuffer> {
+    return this.#bytes.subarray(0, this.length);
+  }
+
+  byte(value: number): void {
+    this.#reserve(1);
+    this.#bytes[this.length++] = value;
+  }
+
+  /** A non-negative safe integer, 7 bits a byte, least significant first. */
+  uint(value: number): void {
+    assert(value >= 0 && Number.isSafeInteger(value), "packed integers are non-negative and safe");
+    this.#reserve(8);
+    let rest = value;
+    while (rest > 0x7f) {
+      this.#bytes[this.length++] = (rest % 128) | 0x80;
+      rest = Math.floor(rest / 128);
+    }
+    this.#bytes[this.length++] = rest;
+  }
+
+  blob(value: Uint8Array): void {
+    this.uint(value.byteLength);
+    this.#reserve(value.byteLength);
+    this.#bytes.set(value, this.length);
+    this.length += value.byteLength;
+  }
+
+  string(value: string): void {
+    if (value.length <= SHORT_STRING && this.#shortAscii(value)) return;
+    this.blob(encoder.encode(value));
+  }
+
+  #shortAscii(value: string): boolean {
+    this.#reserve(value.length + 1);
+    const bytes = this.#bytes;
+    const start = this.length;
+    bytes[start] = value.length;
+    for (let index = 0; index < value.length; index++) {
+      const unit = value.charCodeAt(index);
+      if (unit > 0x7f) return false;
+      bytes[start + 1 + index] = unit;
+    }
+    this.length = start + 1 + value.length;
+    return true;
+  }
+
+  #reserve(extra: number): void {
+    const needed = this.length + extra;
+    if (needed <= this.#bytes.byteLength) return;
+    const grown = new Uint8Array(Math.max(needed, this.#bytes.byteLength * 2));
+    grown.set(this.#bytes.subarray(0, this.length));
+    this.#bytes = grown;
+  }
+}
+
+/** Thrown when packed bytes do not have the shape they should: the caller treats the row or snapshot as damaged. */
+export class UnreadableBytes extends Error {
+  override readonly name = "UnreadableBytes";
+}
+
+/** Reads what Writer wrote. Every method throws UnreadableBytes beyond the end. */
+export class Reader {
+  readonly #bytes: Uint8Array;
+  offset = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+  }
+
+  get done(): boolean {
+    return this.offset >= this.#bytes.byteLength;
+  }
+
+  byte(): number {
+    const value = this.#bytes[this.offset];
+    if (value === undefined) throw new UnreadableBytes("A packed value ends early");
+    this.offset++;
+    return value;
+  }
+
+  uint(): number {
+    let value = 0;
+    let factor = 1;
+    for (let count = 0; count < 8; count++) {
+      const next = this.byte();
+      value += (next & 0x7f) * factor;
+      if (next < 0x80) return value;
+      factor *= 128;
+    }
+    throw new UnreadableBytes("A packed integer has more than eight bytes");
+  }
+
+  /** A view of the bytes being read. */
+  blob(): Uint8Array {
+    const length = this.uint();
+    const end = this.offset + length;
+    if (end > this.#bytes.byteLength) throw new UnreadableBytes("A packed byte string ends early");
+    const value = this.#bytes.subarray(this.offset, end);
+    this.offset = end;
+    return value;
+  }
+
+  string(): string {
+    const length = this.uint();
+    const end = this.offset + length;
+    if (end > this.#bytes.byteLength) throw new UnreadableBytes("A packed string ends early");
+    const short = length <= SHORT_STRING ? this.#shortAscii(end) : undefined;
+    const value = short ?? decodeUtf8(this.#bytes.subarray(this.offset, end));
+    this.offset = end;
+    return value;
+  }
+
+  #shortAscii(end: number): string | undefined {
+    let value = "";
+    for (let index = this.offset; index < end; index++) {
+      const unit = this.#bytes[index] ?? 0x80;
+      if (unit > 0x7f) return undefined;
+      value += String.fromCharCode(unit);
+    }
+    return value;
+  }
+}
+
+function decodeUtf8(bytes: Uint8Array): string {
+  try {
+    return decoder.decode(bytes);
+  } catch (cause) {
+    throw new UnreadableBytes("A packed string is not UTF-8", { cause });
+  }
+}

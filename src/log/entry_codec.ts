@@ -1,0 +1,419 @@
+/**
+ * Packs entries into rows and back. A row body is: format version, log clock of the commit, then for every entry the
+ * distance to the previous position, a type tag, the packed length and the fields. The length lets a reader skip an
+ * entry; positions are explicit, so a row may have holes. Tags are part of the format: never reuse one.
+ */
+import type { Message, MessageProperties, QoS } from "../mqtt/message.ts";
+import type { Will } from "../mqtt/packet.ts";
+import { Reader, UnreadableBytes, Writer } from "./bytes.ts";
+import type { Entry, EntryType, MessageEntry, RouteChoice } from "./entry.ts";
+
+/** Version of the row and snapshot format. */
+export const FORMAT_VERSION = 1;
+
+/** Tags 17…31 are reserved for share groups: assigned, returned, completed by a member. */
+const TAGS = {
+  "message": 1,
+  "session-created": 2,
+  "session-connected": 3,
+  "session-disconnected": 4,
+  "session-ended": 5,
+  "subscribed": 6,
+  "unsubscribed": 7,
+  "completed": 8,
+  "released": 9,
+  "received": 10,
+  "received-released": 11,
+  "retained-page": 12,
+  "will-fired": 13,
+  "uplink": 14,
+  "downlink": 15,
+  "started": 16,
+} as const satisfies Record<EntryType, number>;
+
+const TYPES: ReadonlyMap<number, EntryType> = new Map(
+  // Object.entries widens the keys to string; TAGS has exactly the entry types as keys.
+  (Object.entries(TAGS) as [EntryType, number][]).map(([type, tag]) => [tag, type]),
+);
+
+export interface PlacedEntry {
+  readonly position: number;
+  readonly entry: Entry;
+}
+
+/** Begins a row body. `atMs`: log clock when the commit was sealed. */
+export function writeRowHeader(out: Writer, atMs: number): void {
+  out.byte(FORMAT_VERSION);
+  out.uint(Math.floor(atMs));
+}
+
+const fields = new Writer(1024);
+
+/** Appends one entry to a row body; `distance` = its position − the previous entry's (or the row's `first`). */
+export function writeEntry(out: Writer, distance: number, entry: Entry): void {
+  out.uint(distance);
+  out.byte(TAGS[entry.type]);
+  fields.reset();
+  writeFields(fields, entry);
+  out.blob(fields.view());
+}
+
+/** All entries of a row body, with the log clock of its commit. Throws UnreadableBytes. Payloads are views of `body`. */
+export function readRow(first: number, body: Uint8Array): { readonly atMs: number; readonly entries: PlacedEntry[] } {
+  const reader = new Reader(body);
+  const version = reader.byte();
+  if (version !== FORMAT_VERSION) throw new UnreadableBytes(`Row format ${version} is not ${FORMAT_VERSION}`);
+  const atMs = reader.uint();
+  const entries: PlacedEntry[] = [];
+  let position = first;
+  while (!reader.done) {
+    position += reader.uint();
+    const type = TYPES.get(reader.byte());
+    if (type === undefined) throw new UnreadableBytes("A row holds an entry of an unknown type");
+    entries.push({ position, entry: readFields(new Reader(reader.blob()), type) });
+  }
+  return { atMs, entries };
+}
+
+function writeFields(out: Writer, entry: Entry): void {
+  switch (entry.type) {
+    case "message":
+      return writeMessageEntry(out, entry);
+    case "session-created":
+      out.uint(entry.session);
+      out.string(entry.clientId);
+      out.string(entry.owner);
+      return out.byte(entry.durable ? 1 : 0);
+    case "session-connected":
+      out.uint(entry.session);
+      out.uint(entry.expirySeconds);
+      out.uint(Math.floor(entry.atMs));
+      return writeOptional(out, entry.will, writeWill);
+    case "session-disconnected":
+      out.uint(entry.session);
+      out.uint(entry.expirySeconds);
+      out.uint(Math.floor(entry.atMs));
+      return writeOptional(out, entry.willDueMs, (target, value) => target.uint(Math.floor(value)));
+    case "session-ended":
+    case "will-fired":
+      return out.uint(entry.session);
+    case "subscribed":
+      out.uint(entry.session);
+      writeSubscription(out, entry);
+      return out.byte(entry.replayRetained ? 1 : 0);
+    case "unsubscribed":
+      out.uint(entry.session);
+      return out.string(entry.topicFilter);
+    case "completed":
+      out.uint(entry.session);
+      out.uint(entry.through);
+      return writeList(out, entry.exceptions, (target, value) => target.uint(value));
+    case "released":
+      out.uint(entry.session);
+      return out.uint(entry.place);
+    case "received":
+      out.uint(entry.session);
+      out.uint(entry.packetId);
+      return out.uint(entry.position);
+    case "received-released":
+      out.uint(entry.session);
+      return out.uint(entry.packetId);
+    case "retained-page":
+      return writeRetainedPage(out, entry);
+    case "uplink":
+      return out.uint(entry.through);
+    case "downlink":
+      return writeList(out, entry.positions, (target, value) => {
+        target.string(value.kafkaTopic);
+        target.string(value.topicId);
+        target.uint(value.partition);
+        target.uint(value.offset);
+      });
+    case "started":
+      out.string(entry.epoch);
+      out.uint(Math.floor(entry.wallMs));
+      out.uint(Math.floor(entry.atMs));
+      return out.uint(entry.willGraceMs);
+  }
+}
+
+function readFields(input: Reader, type: EntryType): Entry {
+  switch (type) {
+    case "message":
+      return readMessageEntry(input);
+    case "session-created":
+      return {
+        type,
+        session: input.uint(),
+        clientId: input.string(),
+        owner: input.string(),
+        durable: input.byte() === 1,
+        logged: true,
+      };
+    case "session-connected": {
+      const [session, expirySeconds, atMs] = [input.uint(), input.uint(), input.uint()];
+      return { type, session, expirySeconds, atMs, will: readOptional(input, readWill) };
+    }
+    case "session-disconnected": {
+      const [session, expirySeconds, atMs] = [input.uint(), input.uint(), input.uint()];
+      return { type, session, expirySeconds, atMs, willDueMs: readOptional(input, (source) => source.uint()) };
+    }
+    case "session-ended":
+    case "will-fired":
+      return { type, session: input.uint() };
+    case "subscribed":
+      return { type, session: input.uint(), ...readSubscription(input), replayRetained: input.byte() === 1 };
+    case "unsubscribed":
+      return { type, session: input.uint(), topicFilter: input.string() };
+    case "completed":
+      return {
+        type,
+        session: input.uint(),
+        through: input.uint(),
+        exceptions: readList(input, (source) => source.uint()),
+      };
+    case "released":
+      return { type, session: input.uint(), place: input.uint() };
+    case "received":
+      return { type, session: input.uint(), packetId: input.uint(), position: input.uint() };
+    case "received-released":
+      return { type, session: input.uint(), packetId: input.uint() };
+    case "retained-page":
+      return readRetainedPage(input);
+    case "uplink":
+      return { type, through: input.uint() };
+    case "downlink":
+      return {
+        type,
+        positions: readList(input, (source) => ({
+          kafkaTopic: source.string(),
+          topicId: source.string(),
+          partition: source.uint(),
+          offset: source.uint(),
+        })),
+      };
+    case "started":
+      return {
+        type,
+        epoch: input.string(),
+        wallMs: input.uint(),
+        atMs: input.uint(),
+        willGraceMs: input.uint(),
+      };
+  }
+}
+
+const MESSAGE_RETAIN = 4;
+const MESSAGE_ROUTED = 8;
+const MESSAGE_FROM_KAFKA = 16;
+const MESSAGE_PROPERTIES = 32;
+const MESSAGE_SKIPPED = 64;
+const ROUTE_ACK_KAFKA = 1;
+const ROUTE_DEAD_LETTER = 2;
+const ROUTE_DROP_OLDEST = 4;
+const ROUTE_KEY_IS_TOPIC_NAME = 8;
+const ROUTE_REASON = 16;
+
+function writeMessageEntry(out: Writer, entry: MessageEntry): void {
+  const { message, route, skipped } = entry;
+  out.byte(
+    message.qos | (message.retain ? MESSAGE_RETAIN : 0) | (route ? MESSAGE_ROUTED : 0) |
+      (entry.fromKafka ? MESSAGE_FROM_KAFKA : 0) | (message.properties ? MESSAGE_PROPERTIES : 0) |
+      (skipped.length > 0 ? MESSAGE_SKIPPED : 0),
+  );
+  out.string(message.topicName);
+  out.string(message.clientId);
+  out.uint(Math.floor(message.receivedMs));
+  if (route) writeRoute(out, route, message.topicName);
+  if (message.properties) writeProperties(out, message.properties);
+  if (skipped.length > 0) writeList(out, skipped, (target, value) => target.uint(value));
+  out.blob(message.payload);
+}
+
+function readMessageEntry(input: Reader): MessageEntry {
+  const flags = input.byte();
+  const topicName = input.string();
+  const clientId = input.string();
+  const receivedMs = input.uint();
+  const route = flags & MESSAGE_ROUTED ? readRoute(input, topicName) : undefined;
+  const properties = flags & MESSAGE_PROPERTIES ? readProperties(input) : undefined;
+  const skipped = flags & MESSAGE_SKIPPED ? readList(input, (source) => source.uint()) : [];
+  const message: Message = {
+    topicName,
+    payload: input.blob(),
+    qos: toQoS(flags & 3),
+    retain: (flags & MESSAGE_RETAIN) !== 0,
+    properties,
+    clientId,
+    receivedMs,
+  };
+  return { type: "message", message, route, fromKafka: (flags & MESSAGE_FROM_KAFKA) !== 0, skipped };
+}
+
+function writeRoute(out: Writer, route: RouteChoice, topicName: string): void {
+  const sameKey = route.key === topicName;
+  out.byte(
+    (route.ackKafka ? ROUTE_ACK_KAFKA : 0) | (route.deadLetterWhenRefused ? ROUTE_DEAD_LETTER : 0) |
+      (route.dropOldest ? ROUTE_DROP_OLDEST : 0) | (sameKey ? ROUTE_KEY_IS_TOPIC_NAME : 0) |
+      (route.deadLetterReason === undefined ? 0 : ROUTE_REASON),
+  );
+  out.string(route.kafkaTopic);
+  if (!sameKey) out.string(route.key);
+  if (route.deadLetterReason !== undefined) out.string(route.deadLetterReason);
+}
+
+function readRoute(input: Reader, topicName: string): RouteChoice {
+  const flags = input.byte();
+  return {
+    ackKafka: (flags & ROUTE_ACK_KAFKA) !== 0,
+    deadLetterWhenRefused: (flags & ROUTE_DEAD_LETTER) !== 0,
+    dropOldest: (flags & ROUTE_DROP_OLDEST) !== 0,
+    kafkaTopic: input.string(),
+    key: flags & ROUTE_KEY_IS_TOPIC_NAME ? topicName : input.string(),
+    deadLetterReason: flags & ROUTE_REASON ? input.string() : undefined,
+  };
+}
+
+const PROPERTY_UTF8 = 1;
+const PROPERTY_EXPIRY = 2;
+const PROPERTY_CONTENT_TYPE = 4;
+const PROPERTY_RESPONSE_TOPIC = 8;
+const PROPERTY_CORRELATION = 16;
+const PROPERTY_USER = 32;
+
+export function writeProperties(out: Writer, properties: MessageProperties): void {
+  const { messageExpirySeconds, contentType, responseTopic, correlationData, userProperties } = properties;
+  out.byte(
+    (properties.payloadIsUtf8 ? PROPERTY_UTF8 : 0) | (messageExpirySeconds === undefined ? 0 : PROPERTY_EXPIRY) |
+      (contentType === undefined ? 0 : PROPERTY_CONTENT_TYPE) |
+      (responseTopic === undefined ? 0 : PROPERTY_RESPONSE_TOPIC) |
+      (correlationData === undefined ? 0 : PROPERTY_CORRELATION) | (userProperties === undefined ? 0 : PROPERTY_USER),
+  );
+  if (messageExpirySeconds !== undefined) out.uint(messageExpirySeconds);
+  if (contentType !== undefined) out.string(contentType);
+  if (responseTopic !== undefined) out.string(responseTopic);
+  if (correlationData !== undefined) out.blob(correlationData);
+  if (userProperties !== undefined) {
+    writeList(out, userProperties, (target, [name, value]) => {
+      target.string(name);
+      target.string(value);
+    });
+  }
+}
+
+export function readProperties(input: Reader): MessageProperties {
+  const flags = input.byte();
+  return {
+    ...(flags & PROPERTY_UTF8 ? { payloadIsUtf8: true } : {}),
+    ...(flags & PROPERTY_EXPIRY ? { messageExpirySeconds: input.uint() } : {}),
+    ...(flags & PROPERTY_CONTENT_TYPE ? { contentType: input.string() } : {}),
+    ...(flags & PROPERTY_RESPONSE_TOPIC ? { responseTopic: input.string() } : {}),
+    ...(flags & PROPERTY_CORRELATION ? { correlationData: input.blob() } : {}),
+    ...(flags & PROPERTY_USER
+      ? { userProperties: readList(input, (source) => [source.string(), source.string()] as const) }
+      : {}),
+  };
+}
+
+export function writeWill(out: Writer, will: Will): void {
+  out.byte(will.qos | (will.retain ? MESSAGE_RETAIN : 0));
+  out.string(will.topicName);
+  out.uint(will.delaySeconds);
+  writeOptional(out, will.properties, writeProperties);
+  out.blob(will.payload);
+}
+
+export function readWill(input: Reader): Will {
+  const flags = input.byte();
+  return {
+    qos: toQoS(flags & 3),
+    retain: (flags & MESSAGE_RETAIN) !== 0,
+    topicName: input.string(),
+    delaySeconds: input.uint(),
+    properties: readOptional(input, readProperties),
+    payload: input.blob().slice(),
+  };
+}
+
+type SubscribedFields = Pick<Extract<Entry, { type: "subscribed" }>, "subscription" | "subscriptionId">;
+
+/** Option bits as in the SUBSCRIBE packet (MQTT 5 §3.8.3.1). */
+export function writeSubscription(out: Writer, fieldsOf: SubscribedFields): void {
+  const { subscription } = fieldsOf;
+  out.string(subscription.topicFilter);
+  out.byte(
+    subscription.qos | (subscription.noLocal ? 4 : 0) | (subscription.retainAsPublished ? 8 : 0) |
+      (subscription.retainHandling << 4),
+  );
+  out.uint(fieldsOf.subscriptionId ?? 0);
+}
+
+export function readSubscription(input: Reader): SubscribedFields {
+  const topicFilter = input.string();
+  const options = input.byte();
+  const handling = (options >> 4) & 3;
+  const subscriptionId = input.uint();
+  return {
+    subscription: {
+      topicFilter,
+      qos: toQoS(options & 3),
+      noLocal: (options & 4) !== 0,
+      retainAsPublished: (options & 8) !== 0,
+      retainHandling: handling === 1 ? 1 : handling === 2 ? 2 : 0,
+    },
+    subscriptionId: subscriptionId === 0 ? undefined : subscriptionId,
+  };
+}
+
+function writeRetainedPage(out: Writer, entry: Extract<Entry, { type: "retained-page" }>): void {
+  out.uint(entry.session);
+  out.string(entry.topicFilter);
+  out.uint(entry.through);
+  out.byte(entry.finished ? 1 : 0);
+  writeList(out, entry.places, (target, place) => {
+    target.uint(place.position);
+    target.uint(place.bytes);
+    target.byte(place.qos);
+  });
+}
+
+function readRetainedPage(input: Reader): Entry {
+  return {
+    type: "retained-page",
+    session: input.uint(),
+    topicFilter: input.string(),
+    through: input.uint(),
+    finished: input.byte() === 1,
+    places: readList(input, (source) => ({
+      position: source.uint(),
+      bytes: source.uint(),
+      qos: source.byte() === 2 ? 2 : 1,
+    })),
+  };
+}
+
+export function writeOptional<T>(out: Writer, value: T | undefined, write: (out: Writer, value: T) => void): void {
+  out.byte(value === undefined ? 0 : 1);
+  if (value !== undefined) write(out, value);
+}
+
+export function readOptional<T>(input: Reader, read: (input: Reader) => T): T | undefined {
+  return input.byte() === 0 ? undefined : read(input);
+}
+
+export function writeList<T>(out: Writer, values: readonly T[], write: (out: Writer, value: T) => void): void {
+  out.uint(values.length);
+  for (const value of values) write(out, value);
+}
+
+export function readList<T>(input: Reader, read: (input: Reader) => T): T[] {
+  const length = input.uint();
+  const values: T[] = [];
+  for (let index = 0; index < length; index++) values.push(read(input));
+  return values;
+}
+
+function toQoS(bits: number): QoS {
+  if (bits === 0 || bits === 1 || bits === 2) return bits;
+  throw new UnreadableBytes("A packed QoS is 3");
+}

@@ -1,0 +1,355 @@
+/**
+ * The durable log: single writer, group commit. `append` takes an entry into the state at once and into the open commit;
+ * `after` runs an effect once everything appended before it is durable. One commit is in flight, the next fills
+ * meanwhile. Knows nothing of connections, sockets or Kafka. Opened by recovery.ts.
+ */
+import { assert, TributaryError } from "../errors.ts";
+import { LIMITS } from "../limits.ts";
+import type { Receiver } from "../mqtt/receivers.ts";
+import type { Loss, Platform, Store, StoreCommit, StoredRow, StoreSpace } from "../ports.ts";
+import { CommitBuilder } from "./commit_builder.ts";
+import type { Effect } from "./commit_builder.ts";
+import type { Entry, MessageEntry } from "./entry.ts";
+import type { LogReader } from "./log_reader.ts";
+import type { LogClock } from "./log_clock.ts";
+import type { Rewrite } from "./rewriter.ts";
+import { readForRewrite } from "./rewriter.ts";
+import type { SnapshotTaker } from "./snapshot_taker.ts";
+import type { Row, Space } from "./space.ts";
+import type { State } from "./state.ts";
+
+export interface LogOptions {
+  readonly platform: Platform;
+  readonly store: Store;
+  /** Budget in bytes of pages; publishes are refused below it, so that what frees space always fits. */
+  readonly bytesMax: number;
+  /** Waits this long for more entries before a commit; 0 commits at the end of the turn. */
+  readonly groupMs: number;
+  /** The store failed for good: the process must stop. Called once. */
+  readonly onFatal: (error: TributaryError) => void;
+  /** Asks for a call of `endTurn` at the end of this event-loop turn. */
+  readonly requestTurn: () => void;
+  /** A commit is durable and its effects have run. */
+  readonly onCommitted: () => void;
+}
+
+/** Everything recovery hands to the running log. */
+export interface LogParts {
+  readonly state: State;
+  readonly space: Space;
+  readonly clock: LogClock;
+  readonly reader: LogReader;
+  readonly snapshots: SnapshotTaker;
+  readonly nextPosition: number;
+  readonly storeSpace: StoreSpace;
+}
+
+interface InFlight {
+  readonly through: number;
+  readonly rows: readonly Row[];
+  readonly kept: readonly { readonly row: Row; readonly body: Uint8Array }[];
+  readonly effects: readonly Effect[];
+  readonly messages: readonly number[];
+  readonly startedMs: number;
+}
+
+/** Durations in milliseconds and sizes of one commit, for the metrics. */
+export interface CommitFigures {
+  readonly durationMs: number;
+  readonly entries: number;
+}
+
+export class Log {
+  readonly state: State;
+  readonly clock: LogClock;
+  readonly reader: LogReader;
+  readonly #options: LogOptions;
+  readonly #space: Space;
+  readonly #snapshots: SnapshotTaker;
+  readonly #open: CommitBuilder;
+  readonly #removed: Row[] = [];
+  #rewrite: Rewrite | undefined;
+  #rewriting = false;
+  #inFlight: InFlight | undefined;
+  #next: number;
+  #committedThrough: number;
+  #storeSpace: StoreSpace;
+  #bytesSinceSweep = 0;
+  #sweptMs = 0;
+  /** Space is short and the next commit takes every snapshot. */
+  #pressed = false;
+  #grouping = false;
+  #failed = false;
+  #closing: (() => void) | undefined;
+  #lastCommitMs: number;
+  /** Told about every commit, for the metrics. */
+  onFigures: (figures: CommitFigures) => void = () => {};
+  /** Told about every loss when it is appended. */
+  onLoss: (loss: Loss) => void = () => {};
+
+  constructor(options: LogOptions, parts: LogParts) {
+    this.#options = options;
+    this.state = parts.state;
+    this.clock = parts.clock;
+    this.reader = parts.reader;
+    this.#space = parts.space;
+    this.#snapshots = parts.snapshots;
+    this.#next = parts.nextPosition;
+    this.#committedThrough = parts.nextPosition - 1;
+    this.#storeSpace = parts.storeSpace;
+    this.#open = new CommitBuilder(parts.space);
+    this.#lastCommitMs = options.platform.clock.nowMs();
+  }
+
+  /** Every entry up to here is durable. */
+  get committedThrough(): number {
+    return this.#committedThrough;
+  }
+
+  /** Position that the next entry gets. */
+  get nextPosition(): number {
+    return this.#next;
+  }
+
+  /** Bytes on disk as of the last commit, and what is on its way there. */
+  get usedBytes(): number {
+    return this.#storeSpace.usedBytes + this.#open.bytes;
+  }
+
+  /** No room for anything that does not free space: publishes, new sessions and subscriptions are refused. */
+  get full(): boolean {
+    return this.#storeSpace.diskFull || this.usedBytes >= this.#options.bytesMax - headRoom(this.#options.bytesMax);
+  }
+
+  /** Milliseconds for which a commit has been wanted without one completing; 0 when none is wanted. */
+  get stuckMs(): number {
+    const wanted = this.#inFlight !== undefined || !this.#open.isEmpty;
+    return wanted ? this.#options.platform.clock.nowMs() - this.#lastCommitMs : 0;
+  }
+
+  /**
+   * Appends an entry and takes it into the state. `logged: false` leaves it out of the store: nobody will read it again.
+   * Returns its position.
+   */
+  append(entry: Exclude<Entry, MessageEntry>, options?: { readonly logged: boolean }): number {
+    const position = this.#next++;
+    if (options?.logged ?? true) this.#write(position, entry);
+    this.state.apply(position, entry);
+    this.#requestTurn();
+    return position;
+  }
+
+  /** Appends a message. It stays readable through `reader` while somebody holds it. Returns who receives it. */
+  appendMessage(
+    entry: MessageEntry,
+    options: { readonly logged: boolean },
+  ): { readonly position: number; readonly receivers: readonly Receiver[] } {
+    const position = this.#next++;
+    if (options.logged) this.#write(position, entry);
+    const receivers = this.state.apply(position, entry);
+    if (entry.message.qos > 0 && receivers.length > 0) {
+      this.reader.keep(position, entry);
+      this.#open.messages.push(position);
+    }
+    this.#requestTurn();
+    return { position, receivers };
+  }
+
+  /** Runs the effect when everything appended so far is durable. Effects run in order. */
+  after(effect: Effect): void {
+    this.#open.effects.push(effect);
+    this.#requestTurn();
+  }
+
+  /** A message is lost for good: the ledger has it in the same commit as the entries of this turn. */
+  lose(loss: Loss): void {
+    this.#open.lose(loss);
+    this.onLoss(loss);
+    this.#requestTurn();
+  }
+
+  /** End of an event-loop turn: commits what is open unless a commit is in flight; that one goes on afterwards. */
+  endTurn(): void {
+    if (this.#inFlight !== undefined || this.#failed) return;
+    if (this.#options.groupMs > 0 && !this.#open.isEmpty && this.#closing === undefined) return this.#group();
+    this.#seal();
+  }
+
+  /** Coarse timer: looks for rows to free or rewrite. */
+  tick(): void {
+    const nowMs = this.#options.platform.clock.nowMs();
+    if (nowMs - this.#sweptMs < SWEEP_INTERVAL_MS) return;
+    this.#sweptMs = nowMs;
+    this.#sweep();
+    this.#pressed = this.#isPressed();
+    if (this.#removed.length > 0 || this.#rewrite !== undefined || this.#snapshotsPressing()) this.#requestTurn();
+  }
+
+  /** Takes snapshots of everything, waits for the last commit and closes the store. */
+  async close(): Promise<void> {
+    if (!this.#failed) {
+      const closed = new Promise<void>((resolve) => this.#closing = resolve);
+      this.endTurn();
+      await closed;
+    }
+    await this.#options.store.close();
+  }
+
+  #write(position: number, entry: Entry): void {
+    this.#open.add(position, entry, this.clock.nowMs());
+  }
+
+  #requestTurn(): void {
+    if (this.#inFlight === undefined) this.#options.requestTurn();
+  }
+
+  #group(): void {
+    if (this.#grouping) return;
+    this.#grouping = true;
+    this.#options.platform.clock.after(this.#options.groupMs, () => {
+      this.#grouping = false;
+      if (this.#inFlight === undefined && !this.#failed) this.#seal();
+    });
+  }
+
+  #seal(): void {
+    const open = this.#open;
+    this.#bytesSinceSweep += open.bytes;
+    this.#snapshots.grew(this.#next, open.bytes);
+    if (this.#bytesSinceSweep > SWEEP_BYTES) this.#sweep();
+    const housekeeping = this.#removed.length > 0 || this.#rewrite !== undefined || this.#snapshotsPressing();
+    const closing = this.#closing !== undefined;
+    if (open.isEmpty && !housekeeping && !(closing && this.#snapshots.pending)) {
+      this.#runEffects();
+      if (closing && open.isEmpty) this.#closing?.();
+      return;
+    }
+    const { commit, rewritten } = this.#buildCommit(closing);
+    const inFlight: InFlight = {
+      through: this.#next - 1,
+      rows: rewritten === undefined ? open.rows : [rewritten, ...open.rows],
+      kept: open.keptRows(),
+      effects: open.effects,
+      messages: open.messages,
+      startedMs: this.#options.platform.clock.nowMs(),
+    };
+    this.#inFlight = inFlight;
+    open.reset();
+    this.#options.store.commit(commit).then(
+      (space) => this.#committed(inFlight, space),
+      (error: unknown) => this.#fail(error),
+    );
+  }
+
+  #buildCommit(closing: boolean): { commit: StoreCommit; rewritten: Row | undefined } {
+    let rewritten: Row | undefined;
+    const rows: StoredRow[] = this.#open.storedRows();
+    const removedRows = this.#removed.splice(0).map((row) => row.first);
+    const rewrite = this.#rewrite;
+    if (rewrite !== undefined) {
+      this.#rewrite = undefined;
+      for (const row of rewrite.rows) this.reader.drop(row.first);
+      rewritten = this.#space.replace(rewrite.rows, rewrite.stored, rewrite.entries);
+      this.reader.add(rewritten.first, rewrite.stored.body);
+      removedRows.push(...rewrite.rows.map((row) => row.first));
+      rows.unshift({ ...rewrite.stored, body: rewrite.stored.body.slice() });
+    }
+    const asOf = this.#next - 1;
+    const everything = closing || this.#pressed;
+    this.#pressed = false;
+    const snapshots = this.#snapshots.take(asOf, { everything, atMs: this.clock.nowMs() });
+    return { commit: { removedRows, rows, ...snapshots, losses: this.#open.losses }, rewritten };
+  }
+
+  #snapshotsPressing(): boolean {
+    return this.#snapshots.due || this.#pressed;
+  }
+
+  /** Above three quarters of the budget snapshots are taken early, if they let rows go. */
+  #isPressed(): boolean {
+    if (this.usedBytes <= this.#options.bytesMax * PRESSED_SHARE || !this.#snapshots.pending) return false;
+    return this.#space.sweep(this.#next, this.state.uplinkThrough).dead.length > 0;
+  }
+
+  #committed(done: InFlight, space: StoreSpace): void {
+    const nowMs = this.#options.platform.clock.nowMs();
+    this.#lastCommitMs = nowMs;
+    this.#storeSpace = space;
+    this.#inFlight = undefined;
+    this.#committedThrough = done.through;
+    for (const row of done.rows) row.busy = false;
+    for (const { row, body } of done.kept) this.reader.add(row.first, body);
+    for (const effect of done.effects) effect.run();
+    for (const position of done.messages) this.reader.forget(position);
+    this.onFigures({
+      durationMs: nowMs - done.startedMs,
+      entries: done.rows.reduce((sum, row) => sum + row.entries, 0),
+    });
+    this.#options.onCommitted();
+    if (!this.#open.isEmpty || this.#open.effects.length > 0 || this.#closing !== undefined) this.endTurn();
+  }
+
+  #runEffects(): void {
+    const { effects, messages } = this.#open;
+    this.#committedThrough = this.#next - 1;
+    if (effects.length === 0 && messages.length === 0) return;
+    this.#open.reset();
+    for (const effect of effects) effect.run();
+    for (const position of messages) this.reader.forget(position);
+    this.#options.onCommitted();
+  }
+
+  #fail(error: unknown): void {
+    if (this.#failed) return;
+    this.#failed = true;
+    const fatal = error instanceof TributaryError
+      ? error
+      : new TributaryError("store.io", `Cannot commit to the log: ${String(error)}`, { cause: error });
+    this.#closing?.();
+    this.#options.onFatal(fatal);
+  }
+
+  #sweep(): void {
+    this.#bytesSinceSweep = 0;
+    const { dead, sparse } = this.#space.sweep(this.#snapshots.tail(this.#next), this.state.uplinkThrough);
+    if (dead.length > 0) {
+      this.#space.remove(dead);
+      for (const row of dead) this.reader.drop(row.first);
+      this.#removed.push(...dead);
+    }
+    if (sparse.length > 0 && !this.#rewriting && this.#rewrite === undefined) void this.#prepareRewrite(sparse);
+  }
+
+  async #prepareRewrite(rows: readonly Row[]): Promise<void> {
+    this.#rewriting = true;
+    try {
+      const rewrite = await readForRewrite(rows, {
+        store: this.#options.store,
+        isLive: (position, entry) =>
+          this.#space.isHeld(position) || (entry.route !== undefined && position > this.state.uplinkThrough),
+      });
+      if (rewrite === undefined) {
+        for (const row of rows) row.busy = true; // damaged: left as it is for inspection
+        return;
+      }
+      if (this.#failed || !rows.every((row) => this.#space.rowAt(row.first) === row)) return;
+      assert(this.#rewrite === undefined, "one rewrite is prepared at a time");
+      this.#rewrite = rewrite;
+      this.#requestTurn();
+    } catch (error) {
+      this.#fail(error);
+    } finally {
+      this.#rewriting = false;
+    }
+  }
+}
+
+/** How often and after how many appended bytes rows are looked over. */
+const SWEEP_INTERVAL_MS = 1_000;
+const SWEEP_BYTES = 1_048_576;
+const PRESSED_SHARE = 0.75;
+
+/** Kept free for what frees space: a sixteenth of the budget, at least LIMITS.headRoomBytes. */
+function headRoom(bytesMax: number): number {
+  return Math.max(LIMITS.headRoomBytes, Math.floor(bytesMax / 16));
+}

@@ -1,0 +1,148 @@
+/**
+ * Reading the log while it grows: a message at a position for a subscriber, the next routed messages for the uplink.
+ * Serves from memory what it can, else reads whole rows from the store. Never changes anything.
+ */
+import type { Store, StoreDamage } from "../ports.ts";
+import { LIMITS } from "../limits.ts";
+import { UnreadableBytes } from "./bytes.ts";
+import type { MessageEntry, RouteChoice } from "./entry.ts";
+import { RowCache } from "./row_cache.ts";
+import type { Space } from "./space.ts";
+
+/** A message that goes up, at its place in the log. */
+export interface RoutedMessage {
+  readonly position: number;
+  readonly entry: MessageEntry;
+  readonly route: RouteChoice;
+}
+
+/** Consecutive routed messages: everything with a route from the asked position up to `through` is in `messages`. */
+export interface RoutedPage {
+  readonly messages: readonly RoutedMessage[];
+  readonly through: number;
+  readonly bytes: number;
+}
+
+/** "gone": the row is damaged or was freed; undefined: not in memory, call `load`. */
+export type Lookup = MessageEntry | "gone" | undefined;
+
+export class LogReader {
+  readonly #store: Store;
+  readonly #space: Space;
+  readonly #cache = new RowCache(LIMITS.tailRingBytes);
+  /** Messages of commits that are not done yet. */
+  readonly #kept = new Map<number, MessageEntry>();
+  /** Rows that cannot be read: told once, then treated as gone. */
+  readonly #damaged = new Set<number>();
+  /** Told about every unreadable row once. */
+  onDamage: (damage: StoreDamage) => void = () => {};
+
+  constructor(store: Store, space: Space) {
+    this.#store = store;
+    this.#space = space;
+  }
+
+  keep(position: number, entry: MessageEntry): void {
+    this.#kept.set(position, entry);
+  }
+
+  forget(position: number): void {
+    this.#kept.delete(position);
+  }
+
+  add(first: number, body: Uint8Array): void {
+    this.#cache.add(first, body);
+  }
+
+  drop(first: number): void {
+    this.#cache.remove(first);
+  }
+
+  /** The message at a position. */
+  lookUp(position: number): Lookup {
+    const kept = this.#kept.get(position);
+    if (kept !== undefined) return kept;
+    const row = this.#space.rowAt(position);
+    if (row === undefined || this.#damaged.has(row.first)) return "gone";
+    try {
+      const messages = this.#cache.messages(row.first);
+      return messages === undefined ? undefined : messages.get(position) ?? "gone";
+    } catch (error) {
+      if (!(error instanceof UnreadableBytes)) throw error;
+      this.#damage({ kind: "row", key: String(row.first), first: row.first, span: row.span });
+      return "gone";
+    }
+  }
+
+  /** Brings the row of the position, and some behind it, into memory. Rejects with a TributaryError `store.*`. */
+  async load(position: number): Promise<void> {
+    const row = this.#space.rowAt(position);
+    if (row === undefined) return;
+    const { rows, damaged } = await this.#store.readRows(row.first, { maxBytes: LIMITS.readPageBytes });
+    for (const damage of damaged) this.#damage(damage);
+    // Behind the asked row first, so that it is the newest in the cache.
+    for (const read of rows.toReversed()) {
+      // A row that was merged with others meanwhile begins at the same position, but is another one.
+      const known = this.#space.rowAt(read.first);
+      if (known?.first === read.first && known.span === read.span) this.#cache.add(read.first, read.body);
+    }
+    // A row on its way into the store is not there yet: the caller asks again.
+    const settled = this.#space.rowAt(position) === row && !row.busy;
+    if (settled && this.#cache.entries(row.first) === undefined) {
+      this.#damage({ kind: "row", key: String(row.first), first: row.first, span: row.span });
+    }
+  }
+
+  /**
+   * The next messages with a route from `from` on, committed ones only, about `maxBytes` of them. With none left,
+   * `through` is the last committed position. Rejects with a TributaryError `store.*`.
+   */
+  async readRouted(
+    from: number,
+    options: { readonly maxBytes: number; readonly committedThrough: number },
+  ): Promise<RoutedPage> {
+    const messages: RoutedMessage[] = [];
+    let bytes = 0;
+    let through = from - 1;
+    while (bytes < options.maxBytes) {
+      const row = this.#space.routedFrom(through + 1);
+      if (row === undefined || row.first > options.committedThrough) {
+        return { messages, through: Math.max(through, options.committedThrough), bytes };
+      }
+      if (row.busy) return { messages, through, bytes }; // being rewritten: readable after the next commit
+      if (!this.#damaged.has(row.first) && this.#cache.entries(row.first) === undefined) await this.load(row.first);
+      for (const { position, entry } of this.#entries(row.first)) {
+        if (position <= through || entry.type !== "message" || entry.route === undefined) continue;
+        if (bytes >= options.maxBytes) return { messages, through, bytes };
+        messages.push({ position, entry, route: entry.route });
+        bytes += entry.message.payload.byteLength + entry.message.topicName.length + 128;
+        through = position;
+      }
+      through = Math.max(through, row.first + row.span - 1);
+    }
+    return { messages, through, bytes };
+  }
+
+  /** Whether anything with a route waits behind the position. */
+  hasRouted(from: number): boolean {
+    const row = this.#space.routedFrom(from);
+    return row !== undefined && !row.busy;
+  }
+
+  #entries(first: number): ReturnType<RowCache["entries"]> & object {
+    if (this.#damaged.has(first)) return [];
+    try {
+      return this.#cache.entries(first) ?? [];
+    } catch (error) {
+      if (!(error instanceof UnreadableBytes)) throw error;
+      this.#damage({ kind: "row", key: String(first), first, span: this.#space.rowAt(first)?.span });
+      return [];
+    }
+  }
+
+  #damage(damage: StoreDamage): void {
+    if (damage.first === undefined || this.#damaged.has(damage.first)) return;
+    this.#damaged.add(damage.first);
+    this.onDamage(damage);
+  }
+}

@@ -1,0 +1,189 @@
+/**
+ * Opening the log: snapshots, then the same fold over the stored tail as while running, then the entry that says that the
+ * process started. What is damaged is named and left out; nothing sound is thrown away.
+ */
+import { TributaryError } from "../errors.ts";
+import { LIMITS } from "../limits.ts";
+import type { Loss, StoreDamage, StoreOpened } from "../ports.ts";
+import { Reader, UnreadableBytes } from "./bytes.ts";
+import { FORMAT_VERSION, readRow } from "./entry_codec.ts";
+import type { LogOptions } from "./log.ts";
+import { Log } from "./log.ts";
+import { LogClock } from "./log_clock.ts";
+import { LogReader } from "./log_reader.ts";
+import { readEdge, readSession } from "./snapshot.ts";
+import type { Tail } from "./snapshot_taker.ts";
+import { META, SnapshotTaker } from "./snapshot_taker.ts";
+import { Space } from "./space.ts";
+import { State } from "./state.ts";
+
+export interface OpenLogOptions extends LogOptions {
+  /** Name of the site, or undefined: stored in the log when first given. */
+  readonly site: string | undefined;
+}
+
+export interface OpenedLog {
+  readonly log: Log;
+  /** Random name of this start, and the position of its entry. */
+  readonly epoch: string;
+  readonly damaged: readonly StoreDamage[];
+  /** Bytes that had to be replayed. */
+  readonly replayedBytes: number;
+}
+
+const META_SITE = "site";
+
+/**
+ * Opens the store, recovers the state and appends the start of this process. Throws TributaryError `store.*`;
+ * `store.other-site` when the data belongs to another site.
+ */
+export async function openLog(options: OpenLogOptions): Promise<OpenedLog> {
+  const opened = await options.store.open();
+  checkSite(opened, options.site);
+  const space = new Space();
+  space.load(opened.rows);
+  const state = new State(space);
+  const snapshots = new SnapshotTaker(state, options.bytesMax);
+  const damaged: StoreDamage[] = [...opened.damaged];
+  restoreSnapshots(state, opened, damaged);
+  const tailMeta = readTail(opened, damaged);
+  const replayed = await replay(options, { state, tail: tailMeta.tail, damaged });
+  const lastRow = opened.rows.at(-1);
+  // Never a position twice, not even after everything was freed.
+  const next = Math.max(tailMeta.next, 1, lastRow === undefined ? 1 : lastRow.first + lastRow.span);
+  snapshots.grew(tailMeta.tail, 0);
+  snapshots.grew(next, replayed.bytes);
+  const clock = new LogClock(options.platform.clock, Math.max(tailMeta.atMs, replayed.atMs));
+  const reader = new LogReader(options.store, space);
+  const log = new Log(options, {
+    state,
+    space,
+    clock,
+    reader,
+    snapshots,
+    nextPosition: next,
+    storeSpace: opened.space,
+  });
+  await rememberSite(options, opened);
+  const epoch = hex(options.platform.randomBytes(8));
+  const wallMs = options.platform.clock.wallMs();
+  log.append({ type: "started", epoch, wallMs, atMs: clock.nowMs(), willGraceMs: LIMITS.willGraceMs });
+  for (const damage of damaged) log.lose(lossOf(damage, wallMs));
+  reader.onDamage = (damage) => log.lose(lossOf(damage, options.platform.clock.wallMs()));
+  return { log, epoch, damaged, replayedBytes: replayed.bytes };
+}
+
+function checkSite(opened: StoreOpened, site: string | undefined): void {
+  const stored = opened.meta.get(META_SITE);
+  if (stored === undefined || site === undefined) return;
+  const name = new TextDecoder().decode(stored);
+  if (name === site) return;
+  throw new TributaryError(
+    "store.other-site",
+    `Cannot use the data directory for site "${site}": it belongs to site "${name}". ` +
+      `Set TRIBUTARY_SITE=${name}, or begin a new identity with an empty TRIBUTARY_DATA_DIR.`,
+  );
+}
+
+async function rememberSite(options: OpenLogOptions, opened: StoreOpened): Promise<void> {
+  if (options.site === undefined || opened.meta.has(META_SITE)) return;
+  const value = new TextEncoder().encode(options.site);
+  await options.store.commit({
+    removedRows: [],
+    rows: [],
+    sessions: [],
+    retained: [],
+    meta: [{ key: META_SITE, value }],
+    losses: [],
+  });
+}
+
+function restoreSnapshots(state: State, opened: StoreOpened, damaged: StoreDamage[]): void {
+  const edge = opened.meta.get(META.edge);
+  if (edge !== undefined) {
+    guard(damaged, { kind: "meta", key: META.edge }, () => {
+      const snapshot = readEdge(edge);
+      state.edgeAsOf = snapshot.asOf;
+      state.nextSession = snapshot.nextSession;
+      state.uplinkThrough = snapshot.uplinkThrough;
+      state.epochs = snapshot.epochs;
+      for (const reached of snapshot.downlink) {
+        state.downlink.set(`${reached.kafkaTopic}/${reached.partition}`, reached);
+      }
+    });
+  }
+  for (const { key, value } of opened.sessions) {
+    guard(damaged, { kind: "session", key: String(key) }, () => state.restore(readSession(key, value)));
+  }
+  for (const { topicName, position } of opened.retained) state.restoreRetained(topicName, position);
+}
+
+function readTail(opened: StoreOpened, damaged: StoreDamage[]): Tail {
+  // Without the mark everything is replayed: slower, never wrong.
+  let tail: Tail = { tail: opened.rows[0]?.first ?? 1, next: 1, atMs: 0 };
+  const stored = opened.meta.get(META.tail);
+  if (stored === undefined) return tail;
+  guard(damaged, { kind: "meta", key: META.tail }, () => {
+    const input = new Reader(stored);
+    if (input.byte() !== FORMAT_VERSION) throw new UnreadableBytes("The tail mark has another format");
+    tail = { tail: input.uint(), next: input.uint(), atMs: input.uint() };
+  });
+  return tail;
+}
+
+async function replay(
+  options: OpenLogOptions,
+  target: { readonly state: State; readonly tail: number; readonly damaged: StoreDamage[] },
+): Promise<{ bytes: number; atMs: number }> {
+  let from = target.tail;
+  let bytes = 0;
+  let atMs = 0;
+  for (;;) {
+    const page = await options.store.readRows(from, { maxBytes: LIMITS.readPageBytes });
+    target.damaged.push(...page.damaged);
+    for (const row of page.rows) {
+      bytes += row.body.byteLength;
+      from = row.first + row.span;
+      guard(target.damaged, { kind: "row", key: String(row.first), first: row.first, span: row.span }, () => {
+        const decoded = readRow(row.first, row.body);
+        atMs = Math.max(atMs, decoded.atMs);
+        for (const { position, entry } of decoded.entries) {
+          if (position >= target.tail) target.state.apply(position, entry);
+        }
+      });
+    }
+    for (const { first, span } of page.damaged) from = Math.max(from, (first ?? 0) + (span ?? 0));
+    if (page.rows.length === 0 && page.damaged.length === 0) return { bytes, atMs };
+  }
+}
+
+function guard(
+  damaged: StoreDamage[],
+  what: { kind: StoreDamage["kind"]; key: string; first?: number; span?: number },
+  read: () => void,
+): void {
+  try {
+    read();
+  } catch (error) {
+    if (!(error instanceof UnreadableBytes)) throw error;
+    damaged.push({ kind: what.kind, key: what.key, first: what.first, span: what.span });
+  }
+}
+
+function lossOf(damage: StoreDamage, atMs: number): Loss {
+  const positions = damage.first === undefined
+    ? ""
+    : ` (positions ${damage.first}–${damage.first + (damage.span ?? 1) - 1})`;
+  return {
+    atMs,
+    clientId: "",
+    topicName: "",
+    count: damage.span ?? 1,
+    reason: "damaged",
+    detail: `The ${damage.kind} ${damage.key}${positions} on disk is damaged and was left out.`,
+  };
+}
+
+function hex(bytes: Uint8Array): string {
+  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}

@@ -1,0 +1,288 @@
+/**
+ * The state of the gateway: the fold of the log. `apply` is the only thing that changes it, both while running and while
+ * recovering, so there is no second code path. It decides nothing: choices that are not functions of the log are in the
+ * entries. Objects loaded from a snapshot skip the entries that the snapshot contains.
+ */
+import { LIMITS } from "../limits.ts";
+import { FilterTree } from "../mqtt/filter_tree.ts";
+import type { Message, QoS } from "../mqtt/message.ts";
+import type { Receiver } from "../mqtt/receivers.ts";
+import { receiversOf } from "../mqtt/receivers.ts";
+import { TopicNameTree } from "../mqtt/retained_tree.ts";
+import type { Subscription } from "../mqtt/session.ts";
+import { Session } from "../mqtt/session.ts";
+import type { DownlinkPosition, Entry, Epoch, MessageEntry } from "./entry.ts";
+
+/** Whoever counts which messages are still needed (space.ts). */
+export interface Holds {
+  /** `count` more holders of the message. */
+  hold(position: number, count: number): void;
+  release(position: number): void;
+}
+
+/** What snapshots are taken of besides sessions and retained messages: positions and epochs. */
+export type Edge = "edge";
+
+/** What a message weighs in limits: its bytes and a share of what keeping it costs. */
+export function messageBytes(message: Message): number {
+  return message.payload.byteLength + message.topicName.length + 64;
+}
+
+/** The QoS a message is delivered with: [MQTT5-3.8.4-8] the lower of published and granted. */
+export function effectiveQoS(published: QoS, granted: QoS): QoS {
+  return published < granted ? published : granted;
+}
+
+const NOBODY: readonly Receiver[] = [];
+
+export class State {
+  readonly sessions: Map<number, Session> = new Map();
+  readonly sessionOf: Map<string, Session> = new Map();
+  readonly subscriptions: FilterTree<Subscription> = new FilterTree();
+  /** Topic name → position of the retained message. */
+  readonly retained: TopicNameTree<number> = new TopicNameTree();
+  readonly downlink: Map<string, DownlinkPosition> = new Map();
+  uplinkThrough = 0;
+  epochs: readonly Epoch[] = [];
+  nextSession = 1;
+  /** Entries up to this position are contained in the snapshot of positions and epochs. */
+  edgeAsOf = 0;
+
+  /** Changed since their last snapshot → position of the first change; the oldest change comes first. */
+  readonly dirty: Map<Session | Edge, number> = new Map();
+  readonly dirtyRetained: Map<string, number> = new Map();
+  /** Numbers of logged sessions that ended and may still have a snapshot. */
+  readonly endedSessions: Set<number> = new Set();
+
+  readonly #holds: Holds;
+
+  constructor(holds: Holds) {
+    this.#holds = holds;
+  }
+
+  /** Takes one entry into the state. For a message: the sessions that match at this place in the log. */
+  apply(position: number, entry: Entry): readonly Receiver[] {
+    switch (entry.type) {
+      case "message":
+        return this.#message(position, entry);
+      case "session-created":
+        this.#created(position, entry);
+        return NOBODY;
+      case "uplink":
+      case "downlink":
+      case "started":
+        this.#edge(position, entry);
+        return NOBODY;
+      default: {
+        const session = this.sessions.get(entry.session);
+        // While recovering, a session may be unknown: it ended later and the entry that created it is gone.
+        if (session !== undefined && position > session.asOf) this.#ofSession(position, session, entry);
+        return NOBODY;
+      }
+    }
+  }
+
+  /** Sessions that would get the message, without giving it to them. */
+  receivers(topicName: string): readonly Receiver[] {
+    return receiversOf(this.subscriptions.match(topicName));
+  }
+
+  /** Puts a session from a snapshot in place. */
+  restore(session: Session): void {
+    this.#index(session);
+    for (const subscription of session.subscriptions.values()) {
+      this.subscriptions.add(subscription.request.topicFilter, subscription);
+    }
+    for (const place of session.places.openPlaces()) this.#holds.hold(session.places.position(place) ?? 0, 1);
+  }
+
+  /** Puts a retained message from a snapshot in place. */
+  restoreRetained(topicName: string, position: number): void {
+    this.retained.set(topicName, position);
+    this.#holds.hold(position, 1);
+  }
+
+  #index(session: Session): void {
+    this.sessions.set(session.number, session);
+    this.nextSession = Math.max(this.nextSession, session.number + 1);
+    const other = this.sessionOf.get(session.clientId);
+    if (other === undefined || other.number < session.number) this.sessionOf.set(session.clientId, session);
+  }
+
+  #message(position: number, entry: MessageEntry): readonly Receiver[] {
+    const { message, skipped } = entry;
+    const receivers = this.receivers(message.topicName);
+    if (message.qos > 0) {
+      let holders = 0;
+      for (const receiver of receivers) {
+        const { session } = receiver;
+        const delivery = session.clientId === message.clientId ? receiver.own : receiver.delivery;
+        if (delivery === undefined || position <= session.asOf) continue;
+        const qos = effectiveQoS(message.qos, delivery.qos);
+        if (qos === 0 || (skipped.length > 0 && skipped.includes(session.number))) continue;
+        session.places.add(position, { delivery, qos, bytes: messageBytes(message) });
+        this.#markDirty(session, position);
+        holders++;
+      }
+      if (holders > 0) this.#holds.hold(position, holders);
+    }
+    if (message.retain) this.#retain(position, message);
+    return receivers;
+  }
+
+  #retain(position: number, message: Message): void {
+    const before = this.retained.get(message.topicName);
+    if (before !== undefined && before >= position) return; // the snapshot is newer than this entry
+    if (message.payload.byteLength === 0) { // [MQTT5-3.3.1-6] an empty payload removes
+      if (!this.retained.delete(message.topicName)) return;
+    } else {
+      this.retained.set(message.topicName, position);
+      this.#holds.hold(position, 1);
+    }
+    if (before !== undefined) this.#holds.release(before);
+    if (!this.dirtyRetained.has(message.topicName)) this.dirtyRetained.set(message.topicName, position);
+  }
+
+  #created(position: number, entry: Extract<Entry, { type: "session-created" }>): void {
+    if (this.sessions.has(entry.session)) return; // the snapshot contains it
+    const { session: number, clientId, owner, durable, logged } = entry;
+    const session = new Session({ number, clientId, owner, durable, logged });
+    this.#index(session);
+    this.#markDirty(session, position);
+  }
+
+  #ofSession(position: number, session: Session, entry: SessionEntry): void {
+    this.#markDirty(session, position);
+    switch (entry.type) {
+      case "session-connected":
+        session.connected = true;
+        session.expirySeconds = entry.expirySeconds;
+        session.disconnectedAtMs = undefined;
+        session.will = entry.will && { will: entry.will, dueMs: undefined };
+        return;
+      case "session-disconnected":
+        return this.#disconnected(session, entry);
+      case "session-ended":
+        return this.#ended(session);
+      case "subscribed":
+        return this.#subscribed(position, session, entry);
+      case "unsubscribed":
+        return this.#unsubscribe(session, entry.topicFilter);
+      case "completed":
+        return this.#completed(session, entry.through, entry.exceptions);
+      case "released":
+        session.released.add(entry.place);
+        return;
+      case "received":
+        session.received.set(entry.packetId, entry.position);
+        return;
+      case "received-released":
+        session.received.delete(entry.packetId);
+        return;
+      case "retained-page":
+        return this.#retainedPage(session, entry);
+      case "will-fired":
+        session.will = undefined;
+        return;
+    }
+  }
+
+  #disconnected(session: Session, entry: Extract<Entry, { type: "session-disconnected" }>): void {
+    session.connected = false;
+    session.expirySeconds = entry.expirySeconds;
+    session.disconnectedAtMs = entry.atMs;
+    const will = session.will?.will;
+    session.will = will && entry.willDueMs !== undefined ? { will, dueMs: entry.willDueMs } : undefined;
+  }
+
+  #ended(session: Session): void {
+    for (const place of session.places.openPlaces()) this.#holds.release(session.places.position(place) ?? 0);
+    for (const subscription of session.subscriptions.values()) {
+      this.subscriptions.remove(subscription.request.topicFilter, subscription);
+    }
+    this.sessions.delete(session.number);
+    if (this.sessionOf.get(session.clientId) === session) this.sessionOf.delete(session.clientId);
+    this.dirty.delete(session);
+    if (session.logged) this.endedSessions.add(session.number);
+  }
+
+  #subscribed(position: number, session: Session, entry: Extract<Entry, { type: "subscribed" }>): void {
+    const { subscription: request, subscriptionId } = entry;
+    const { topicFilter } = request;
+    const before = session.subscriptions.get(topicFilter);
+    if (before !== undefined) this.subscriptions.remove(topicFilter, before); // [MQTT5-3.8.4-3] replaces
+    const subscription: Subscription = { session, request, subscriptionId };
+    session.subscriptions.set(topicFilter, subscription);
+    this.subscriptions.add(topicFilter, subscription);
+    if (entry.replayRetained) session.replays.set(topicFilter, { topicFilter, after: 0, upTo: position });
+  }
+
+  #unsubscribe(session: Session, topicFilter: string): void {
+    const subscription = session.subscriptions.get(topicFilter);
+    if (subscription === undefined) return;
+    session.subscriptions.delete(topicFilter);
+    session.replays.delete(topicFilter);
+    this.subscriptions.remove(topicFilter, subscription);
+  }
+
+  #completed(session: Session, through: number, exceptions: readonly number[]): void {
+    const open = new Set(exceptions);
+    for (let place = session.places.first; place <= through && place < session.places.next; place++) {
+      if (open.has(place)) continue;
+      const position = session.places.complete(place);
+      session.released.delete(place);
+      if (position !== undefined) this.#holds.release(position);
+    }
+  }
+
+  #retainedPage(session: Session, entry: Extract<Entry, { type: "retained-page" }>): void {
+    const subscription = session.subscriptions.get(entry.topicFilter);
+    const replay = session.replays.get(entry.topicFilter);
+    if (subscription === undefined || replay === undefined) return;
+    const subscriptionIds = subscription.subscriptionId === undefined ? [] : [subscription.subscriptionId];
+    const delivery = { qos: subscription.request.qos, retainAsPublished: true, subscriptionIds, retained: true };
+    for (const { position, bytes, qos } of entry.places) {
+      session.places.add(position, { delivery, qos, bytes });
+      this.#holds.hold(position, 1);
+    }
+    if (entry.finished) session.replays.delete(entry.topicFilter);
+    else session.replays.set(entry.topicFilter, { ...replay, after: entry.through });
+  }
+
+  #edge(position: number, entry: Extract<Entry, { type: "uplink" | "downlink" | "started" }>): void {
+    if (entry.type === "started") this.#disconnectAll(position, entry);
+    if (position <= this.edgeAsOf) return;
+    if (!this.dirty.has("edge")) this.dirty.set("edge", position);
+    switch (entry.type) {
+      case "uplink":
+        this.uplinkThrough = Math.max(this.uplinkThrough, entry.through);
+        return;
+      case "downlink":
+        for (const reached of entry.positions) {
+          this.downlink.set(`${reached.kafkaTopic}/${reached.partition}`, reached);
+        }
+        return;
+      case "started":
+        this.epochs = [...this.epochs, { epoch: entry.epoch, first: position }].slice(-LIMITS.epochsMax);
+        return;
+    }
+  }
+
+  /** [MQTT5-3.1.2-8] Connections that were open when the process ended closed abnormally: their wills are owed. */
+  #disconnectAll(position: number, entry: Extract<Entry, { type: "started" }>): void {
+    for (const session of this.sessions.values()) {
+      if (!session.connected || position <= session.asOf) continue;
+      this.#markDirty(session, position);
+      const delayMs = Math.max(entry.willGraceMs, (session.will?.will.delaySeconds ?? 0) * 1000);
+      session.connected = false;
+      session.disconnectedAtMs = entry.atMs;
+      if (session.will !== undefined) session.will = { will: session.will.will, dueMs: entry.atMs + delayMs };
+    }
+  }
+
+  #markDirty(session: Session, position: number): void {
+    if (session.logged && !this.dirty.has(session)) this.dirty.set(session, position);
+  }
+}
+
+type SessionEntry = Exclude<Entry, { type: "message" | "session-created" | "uplink" | "downlink" | "started" }>;
