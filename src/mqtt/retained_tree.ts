@@ -136,7 +136,7 @@ export class TopicNameTree<T> {
   /** All names with their values. */
   *entries(): Generator<[topicName: string, value: T], void, undefined> {
     yield* this.matching("#");
-    for (const [level] of [...this.#root.entries()]) {
+    for (const [level] of this.#root.entries()) {
       if (level.startsWith("$")) yield* this.matching(`${level}/#`);
     }
   }

@@ -2,7 +2,8 @@
  * What is a topic name, what is a topic filter, and which names a filter matches (MQTT 5 §4.7, §4.8.2). Pure functions on
  * strings. The trees (filter_tree.ts, retained_tree.ts) are the fast way to match many; `topicMatches` defines what is right.
  */
-import { UTF8_STRING_BYTES_MAX, utf8Bytes } from "./utf8.ts";
+import { LIMITS } from "../limits.ts";
+import { utf8Bytes } from "./utf8.ts";
 
 const SHARE_PREFIX = "$share/";
 const SLASH = 0x2f;
@@ -94,7 +95,7 @@ function textError(text: string, what: string): string | undefined {
   if (text.includes("\0")) return `A ${what} must not contain U+0000`; // [MQTT3-4.7.3-2] [MQTT5-4.7.3-2]
   if (!text.isWellFormed()) return `A ${what} must not contain half of a surrogate pair`;
   // [MQTT3-4.7.3-3] [MQTT5-4.7.3-3]
-  if (text.length * 3 > UTF8_STRING_BYTES_MAX && utf8Bytes(text) > UTF8_STRING_BYTES_MAX) {
+  if (text.length * 3 > LIMITS.topicNameBytes && utf8Bytes(text) > LIMITS.topicNameBytes) {
     return `A ${what} must not be longer than 65,535 bytes`;
   }
   return undefined;

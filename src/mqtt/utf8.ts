@@ -3,9 +3,6 @@
  * costs more than the rest of a packet. Knows bytes and strings only, nothing of packets.
  */
 
-/** Longest UTF-8 Encoded String: its length is a Two Byte Integer. */
-export const UTF8_STRING_BYTES_MAX = 65_535;
-
 /** Up to this length joining character codes is cheaper than a call of TextDecoder. */
 const JOIN_BYTES_MAX = 40;
 
@@ -74,6 +71,27 @@ export function encodeUtf8(text: string, target: Uint8Array, offset: number): nu
     }
   }
   return offset;
+}
+
+/** Whether `bytes[start, end)` are the text in UTF-8. */
+export function utf8Equals(text: string, bytes: Uint8Array, start: number, end: number): boolean {
+  const length = text.length;
+  let offset = start;
+  for (let at = 0; at < length; at++) {
+    const unit = text.charCodeAt(at);
+    if (unit >= 0x80) return restEquals(text.slice(at), bytes.subarray(offset, end));
+    if (offset >= end || bytes[offset] !== unit) return false;
+    offset++;
+  }
+  return offset === end;
+}
+
+/** The rare part of `utf8Equals`: from the first character beyond ASCII on. */
+function restEquals(text: string, bytes: Uint8Array): boolean {
+  if (utf8Bytes(text) !== bytes.length) return false;
+  const encoded = new Uint8Array(bytes.length);
+  encodeUtf8(text, encoded, 0);
+  return encoded.every((byte, at) => byte === bytes[at]);
 }
 
 /** Whether `unit` at `at` is a high surrogate followed by a low one. */

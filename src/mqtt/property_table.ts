@@ -1,0 +1,259 @@
+/**
+ * MQTT 5 §2.2.2.2 as data: which property may stand in which packet from a client, of which type and with which values.
+ * Reads the properties of every incoming packet; what they mean is decided where the packet is read.
+ */
+import { LIMITS } from "../limits.ts";
+import type { MessageProperties, UserProperty } from "./message.ts";
+import { malformed, type PacketReader, protocolBreach } from "./packet_reader.ts";
+import { ProtocolError, REASON } from "./reason_codes.ts";
+
+/** Where properties of a client can stand, as bits. "ack" is PUBACK, PUBREC, PUBREL and PUBCOMP. */
+export const PROPERTY_PLACE = {
+  connect: 1,
+  will: 2,
+  publish: 4,
+  ack: 8,
+  subscribe: 16,
+  unsubscribe: 32,
+  disconnect: 64,
+  auth: 128,
+} as const;
+
+export type PropertyPlace = (typeof PROPERTY_PLACE)[keyof typeof PROPERTY_PLACE];
+
+const { connect, will, publish, ack, subscribe, unsubscribe, disconnect, auth } = PROPERTY_PLACE;
+const EVERYWHERE = connect | will | publish | ack | subscribe | unsubscribe | disconnect | auth;
+
+/** Identifiers of the properties (§2.2.2.2). */
+export const PROPERTY = {
+  payloadFormatIndicator: 0x01,
+  messageExpiryInterval: 0x02,
+  contentType: 0x03,
+  responseTopic: 0x08,
+  correlationData: 0x09,
+  subscriptionIdentifier: 0x0b,
+  sessionExpiryInterval: 0x11,
+  authenticationMethod: 0x15,
+  authenticationData: 0x16,
+  requestProblemInformation: 0x17,
+  willDelayInterval: 0x18,
+  requestResponseInformation: 0x19,
+  reasonString: 0x1f,
+  receiveMaximum: 0x21,
+  topicAliasMaximum: 0x22,
+  topicAlias: 0x23,
+  userProperty: 0x26,
+  maximumPacketSize: 0x27,
+} as const;
+
+/** Places of each property, by identifier; the ones only a server may send have none. */
+const PLACES: readonly number[] = placesById([
+  [PROPERTY.payloadFormatIndicator, publish | will],
+  [PROPERTY.messageExpiryInterval, publish | will],
+  [PROPERTY.contentType, publish | will],
+  [PROPERTY.responseTopic, publish | will],
+  [PROPERTY.correlationData, publish | will],
+  [PROPERTY.subscriptionIdentifier, publish | subscribe],
+  [PROPERTY.sessionExpiryInterval, connect | disconnect],
+  [PROPERTY.authenticationMethod, connect | auth],
+  [PROPERTY.authenticationData, connect | auth],
+  [PROPERTY.requestProblemInformation, connect],
+  [PROPERTY.willDelayInterval, will],
+  [PROPERTY.requestResponseInformation, connect],
+  [PROPERTY.reasonString, ack | disconnect | auth],
+  [PROPERTY.receiveMaximum, connect],
+  [PROPERTY.topicAliasMaximum, connect],
+  [PROPERTY.topicAlias, publish],
+  [PROPERTY.userProperty, EVERYWHERE],
+  [PROPERTY.maximumPacketSize, connect],
+]);
+
+function placesById(rows: readonly (readonly [id: number, places: number])[]): readonly number[] {
+  const places = Array.from({ length: 0x40 }, () => 0);
+  for (const [id, allowed] of rows) places[id] = allowed;
+  return places;
+}
+
+/** What was read; undefined where the packet does not say. One shape for all packets keeps the readers fast. */
+export class Properties {
+  payloadFormatIndicator: number | undefined = undefined;
+  messageExpiryInterval: number | undefined = undefined;
+  contentType: string | undefined = undefined;
+  responseTopic: string | undefined = undefined;
+  correlationData: Uint8Array | undefined = undefined;
+  subscriptionIdentifier: number | undefined = undefined;
+  sessionExpiryInterval: number | undefined = undefined;
+  authenticationMethod: string | undefined = undefined;
+  authenticationData: Uint8Array | undefined = undefined;
+  requestProblemInformation: boolean | undefined = undefined;
+  willDelayInterval: number | undefined = undefined;
+  requestResponseInformation: boolean | undefined = undefined;
+  reasonString: string | undefined = undefined;
+  receiveMaximum: number | undefined = undefined;
+  topicAliasMaximum: number | undefined = undefined;
+  topicAlias: number | undefined = undefined;
+  /** In the order of the packet [MQTT5-3.3.2-18]. */
+  userProperties: UserProperty[] | undefined = undefined;
+  maximumPacketSize: number | undefined = undefined;
+}
+
+/**
+ * Reads Property Length and properties (§2.2.2); undefined if there are none. Throws ProtocolError for an unknown or
+ * misplaced property (0x81), one that appears twice or has a value it must not have (0x82, topic alias 0x94).
+ */
+export function readProperties(reader: PacketReader, place: PropertyPlace): Properties | undefined {
+  const length = reader.variableByteInteger();
+  if (length === 0) return undefined;
+  const remainingAfter = reader.remaining - length;
+  if (remainingAfter < 0) throw malformed("The properties are longer than the packet");
+  const properties = new Properties();
+  let seenLow = 0;
+  let seenHigh = 0;
+  while (reader.remaining > remainingAfter) {
+    const id = reader.byte();
+    if (((PLACES[id] ?? 0) & place) === 0) throw malformed(`Property 0x${id.toString(16)} must not stand here`);
+    if (id === PROPERTY.userProperty) {
+      readUserProperty(reader, properties);
+      continue;
+    }
+    const bit = 1 << (id & 31);
+    if (((id < 32 ? seenLow : seenHigh) & bit) !== 0) {
+      throw protocolBreach(`Property 0x${id.toString(16)} must not appear twice`);
+    }
+    if (id < 32) seenLow |= bit;
+    else seenHigh |= bit;
+    readProperty(reader, id, { properties, place });
+  }
+  if (reader.remaining !== remainingAfter) throw malformed("A property is longer than the properties");
+  return properties;
+}
+
+/** The properties that travel with a message; undefined if there are none of them. */
+export function messageProperties(from: Properties): MessageProperties | undefined {
+  const to: { -readonly [Key in keyof MessageProperties]: MessageProperties[Key] } = {};
+  let count = 0;
+  if (from.payloadFormatIndicator !== undefined) {
+    to.payloadIsUtf8 = from.payloadFormatIndicator === 1;
+    count++;
+  }
+  if (from.messageExpiryInterval !== undefined) {
+    to.messageExpirySeconds = from.messageExpiryInterval;
+    count++;
+  }
+  if (from.contentType !== undefined) {
+    to.contentType = from.contentType;
+    count++;
+  }
+  if (from.responseTopic !== undefined) {
+    to.responseTopic = from.responseTopic;
+    count++;
+  }
+  if (from.correlationData !== undefined) {
+    to.correlationData = from.correlationData;
+    count++;
+  }
+  if (from.userProperties !== undefined) {
+    to.userProperties = from.userProperties;
+    count++;
+  }
+  return count === 0 ? undefined : to;
+}
+
+function readUserProperty(reader: PacketReader, properties: Properties): void {
+  properties.userProperties ??= [];
+  if (properties.userProperties.length >= LIMITS.userPropertiesMax) {
+    throw new ProtocolError(REASON.implementationSpecificError, "The packet has too many user properties");
+  }
+  properties.userProperties.push([reader.string(), reader.string()]);
+}
+
+function readProperty(
+  reader: PacketReader,
+  id: number,
+  { properties, place }: { readonly properties: Properties; readonly place: PropertyPlace },
+): void {
+  switch (id) {
+    case PROPERTY.payloadFormatIndicator:
+      properties.payloadFormatIndicator = readFlag(reader, "Payload Format Indicator");
+      return;
+    case PROPERTY.messageExpiryInterval:
+      properties.messageExpiryInterval = reader.uint32();
+      return;
+    case PROPERTY.contentType:
+      properties.contentType = reader.string();
+      return;
+    case PROPERTY.responseTopic:
+      properties.responseTopic = readResponseTopic(reader);
+      return;
+    case PROPERTY.correlationData:
+      properties.correlationData = reader.binary();
+      return;
+    case PROPERTY.subscriptionIdentifier:
+      // [MQTT5-3.3.4-6]
+      if (place === publish) throw protocolBreach("A client's PUBLISH must not carry a Subscription Identifier");
+      properties.subscriptionIdentifier = notZero(reader.variableByteInteger(), "Subscription Identifier");
+      return;
+    case PROPERTY.sessionExpiryInterval:
+      properties.sessionExpiryInterval = reader.uint32();
+      return;
+    case PROPERTY.authenticationMethod:
+      properties.authenticationMethod = reader.string();
+      return;
+    case PROPERTY.authenticationData:
+      properties.authenticationData = reader.binary();
+      return;
+    case PROPERTY.requestProblemInformation:
+      properties.requestProblemInformation = readFlag(reader, "Request Problem Information") === 1;
+      return;
+    case PROPERTY.willDelayInterval:
+      properties.willDelayInterval = reader.uint32();
+      return;
+    case PROPERTY.requestResponseInformation:
+      properties.requestResponseInformation = readFlag(reader, "Request Response Information") === 1;
+      return;
+    case PROPERTY.reasonString:
+      properties.reasonString = reader.string();
+      return;
+    case PROPERTY.receiveMaximum:
+      properties.receiveMaximum = notZero(reader.uint16(), "Receive Maximum");
+      return;
+    case PROPERTY.topicAliasMaximum:
+      properties.topicAliasMaximum = reader.uint16();
+      return;
+    case PROPERTY.topicAlias:
+      properties.topicAlias = readTopicAlias(reader);
+      return;
+    case PROPERTY.maximumPacketSize:
+      properties.maximumPacketSize = notZero(reader.uint32(), "Maximum Packet Size");
+      return;
+    default:
+      throw malformed(`Property 0x${id.toString(16)} is unknown`);
+  }
+}
+
+function readFlag(reader: PacketReader, what: string): number {
+  const value = reader.byte();
+  if (value > 1) throw protocolBreach(`${what} must be 0 or 1, not ${value}`);
+  return value;
+}
+
+function notZero(value: number, what: string): number {
+  if (value === 0) throw protocolBreach(`${what} must not be 0`);
+  return value;
+}
+
+function readTopicAlias(reader: PacketReader): number {
+  const alias = reader.uint16();
+  // [MQTT5-3.3.2-8]
+  if (alias === 0) throw new ProtocolError(REASON.topicAliasInvalid, "A Topic Alias must not be 0");
+  return alias;
+}
+
+function readResponseTopic(reader: PacketReader): string {
+  const topic = reader.string();
+  // [MQTT5-3.3.2-14]; an empty one could not be published to either.
+  if (topic === "" || topic.includes("+") || topic.includes("#")) {
+    throw protocolBreach("A Response Topic must be a topic name without wildcards");
+  }
+  return topic;
+}
