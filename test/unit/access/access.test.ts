@@ -1,0 +1,144 @@
+// Who may connect: the table of cases, and that an unknown user is not told apart from a wrong password.
+
+import assert from "node:assert/strict";
+import { type Access, type ConnectRequest, createAccess } from "../../../src/access/access.ts";
+import { parsePasswordFile, type Passwords, writePasswordLine } from "../../../src/access/password_file.ts";
+import { equalBytes, hashPassword } from "../../../src/access/password_hash.ts";
+import { test } from "../../support/test.ts";
+
+const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
+const HASH_6 =
+  "$6$AAECAwQFBgcICQoL$JqsxEv/ucyxjA5DKsQ+Y8CDWaQDNQI9FpAkmfwAqWfwZLk/JEGgM0EpylrJHAZKKyFQjJeZ3nFaHjPzOzPPmPw==";
+/** Written by mosquitto_passwd 2.0.11 for the password "pässword". */
+const MOSQUITTO_LINE =
+  "mosq:$7$101$zHVFkach/5IbiK2B$cJL/67OMTe9ttXVJ+fIkp3nbO0bs5Li3l8WFxdxhgfkJBhwy1sJaChdRB8FZK1b4DxeSAsRYXWz5Ghz+s3MhJg==";
+
+async function users(): Promise<Passwords> {
+  const line = await writePasswordLine("alice", bytes("correct"), { salt: new Uint8Array(12).fill(7), iterations: 50 });
+  const empty = await writePasswordLine("nopass", new Uint8Array(), {
+    salt: new Uint8Array(12).fill(8),
+    iterations: 50,
+  });
+  const parsed = parsePasswordFile(`${line}\n${empty}\nbob:${HASH_6}\n${MOSQUITTO_LINE}\n`);
+  assert.ok("passwords" in parsed);
+  return parsed.passwords;
+}
+
+function ask(access: Access, userName: string | undefined, password: string | undefined): Promise<unknown> {
+  const request: ConnectRequest = {
+    action: "connect",
+    clientId: "client",
+    userName,
+    password: password === undefined ? undefined : bytes(password),
+    peer: { address: "127.0.0.1" },
+  };
+  return access.connect(request).then((decision) =>
+    decision.allowed ? decision.identity.user ?? "anonymous" : decision.reason
+  );
+}
+
+test("with users, only the right password connects, by either hash and as Mosquitto writes it", async () => {
+  const access = createAccess({ allowAnonymous: false, passwords: await users() });
+  assert.equal(await ask(access, "alice", "correct"), "alice");
+  assert.equal(await ask(access, "bob", "secret"), "bob");
+  assert.equal(await ask(access, "mosq", "pässword"), "mosq");
+  assert.equal(await ask(access, "nopass", ""), "nopass");
+  for (
+    const [user, password] of [
+      ["alice", "wrong"],
+      ["alice", ""],
+      ["alice", "correct "],
+      ["alice", undefined],
+      ["nopass", undefined],
+      ["bob", "correct"],
+      ["Alice", "correct"],
+      ["nobody", "correct"],
+      ["", ""],
+      [undefined, "correct"],
+      ["__proto__", "x"],
+    ] as const
+  ) {
+    assert.equal(await ask(access, user, password), "bad-credentials", `${user} ${password}`);
+  }
+  assert.equal(await ask(access, undefined, undefined), "not-authorized");
+});
+
+test("with users and anonymous allowed, a name still needs its password", async () => {
+  const access = createAccess({ allowAnonymous: true, passwords: await users() });
+  assert.equal(await ask(access, undefined, undefined), "anonymous");
+  assert.equal(await ask(access, "alice", "correct"), "alice");
+  assert.equal(await ask(access, "alice", "wrong"), "bad-credentials");
+  assert.equal(await ask(access, "nobody", "x"), "bad-credentials");
+});
+
+test("without users a claimed name is nobody's identity", async () => {
+  const open = createAccess({ allowAnonymous: true, passwords: undefined });
+  assert.equal(await ask(open, "admin", "x"), "anonymous");
+  assert.equal(await ask(open, undefined, undefined), "anonymous");
+  const closed = createAccess({ allowAnonymous: false, passwords: undefined });
+  assert.equal(await ask(closed, "admin", "x"), "not-authorized");
+  assert.equal(await ask(closed, undefined, undefined), "not-authorized");
+});
+
+test("an unknown user costs as much hashing as a known one", async () => {
+  const strong = await writePasswordLine("alice", bytes("correct"), { salt: new Uint8Array(12), iterations: 150_000 });
+  const parsed = parsePasswordFile(strong);
+  assert.ok("passwords" in parsed);
+  const access = createAccess({ allowAnonymous: false, passwords: parsed.passwords });
+  const timeOf = async (user: string): Promise<number> => {
+    const times: number[] = [];
+    for (let round = 0; round < 3; round++) {
+      const start = performance.now();
+      await ask(access, user, "wrong");
+      times.push(performance.now() - start);
+    }
+    return Math.min(...times);
+  };
+  const [known, unknown] = [await timeOf("alice"), await timeOf("nobody")];
+  assert.ok(unknown > known / 4, `known ${known} ms, unknown ${unknown} ms`);
+});
+
+test("many connects at once are all decided, each for itself", async () => {
+  const access = createAccess({ allowAnonymous: false, passwords: await users() });
+  const answers = await Promise.all(
+    Array.from({ length: 50 }, (_, index) => ask(access, "alice", index % 2 === 0 ? "correct" : "wrong")),
+  );
+  assert.deepEqual(answers, answers.map((_, index) => (index % 2 === 0 ? "alice" : "bad-credentials")));
+});
+
+test("the summary says who may connect", async () => {
+  const passwords = await users();
+  assert.equal(createAccess({ allowAnonymous: true, passwords: undefined }).summary, "anyone may connect");
+  assert.equal(createAccess({ allowAnonymous: false, passwords }).summary, "4 users with a password");
+  assert.equal(
+    createAccess({ allowAnonymous: true, passwords }).summary,
+    "4 users with a password, and anyone without a user name",
+  );
+});
+
+test("who is connected may publish, subscribe and be delivered to", () => {
+  const access = createAccess({ allowAnonymous: true, passwords: undefined });
+  const who = { identity: { user: undefined }, clientId: "c" };
+  assert.ok(access.allows({ action: "publish", ...who, topicName: "a/b" }));
+  assert.ok(access.allows({ action: "subscribe", ...who, topicFilter: "a/#" }));
+  assert.ok(access.allows({ action: "deliver", ...who, topicName: "a/b" }));
+});
+
+test("bytes are equal only when all are", () => {
+  assert.ok(equalBytes(new Uint8Array([1, 2]), new Uint8Array([1, 2])));
+  assert.ok(!equalBytes(new Uint8Array([1, 2]), new Uint8Array([1, 3])));
+  assert.ok(!equalBytes(new Uint8Array([1, 2]), new Uint8Array([2, 2])));
+  assert.ok(!equalBytes(new Uint8Array([1]), new Uint8Array([1, 0])));
+});
+
+test("a hash depends on salt, iterations and method", async () => {
+  const salt = new Uint8Array([1, 2, 3]);
+  const hashes = await Promise.all([
+    hashPassword(bytes("p"), { iterations: undefined, salt }),
+    hashPassword(bytes("p"), { iterations: 1, salt }),
+    hashPassword(bytes("p"), { iterations: 2, salt }),
+    hashPassword(bytes("p"), { iterations: 2, salt: new Uint8Array([1, 2]) }),
+  ]);
+  assert.equal(new Set(hashes.map((hash) => hash.join())).size, 4);
+  assert.ok(hashes.every((hash) => hash.length === 64));
+});
