@@ -1,7 +1,7 @@
 // Builds dist/tributary, the gateway as one executable file. Run by Bun (`npm run build`), which puts itself into the
-// file: no download. `npm run build -- linux-arm64` builds for another platform, whose Bun npm then has to hold.
+// file: no download. `npm run build -- linux-arm64` builds for another platform and fetches that platform's Bun once.
 
-import { mkdirSync, rmSync } from "node:fs";
+import { mkdirSync, rmSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname } from "node:path";
 import process from "node:process";
@@ -20,7 +20,7 @@ interface Bundler {
     bytecode: boolean;
     compile: { outfile: string; target?: string; autoloadDotenv: boolean; autoloadBunfig: boolean };
     plugins: { name: string; setup(build: ResolveHook): void }[];
-  }): Promise<{ success: boolean; logs: unknown[]; outputs: { size: number }[] }>;
+  }): Promise<{ success: boolean; logs: unknown[] }>;
 }
 
 const bun = (globalThis as { Bun?: Bundler }).Bun; // This script is run by Bun, or says so.
@@ -64,5 +64,5 @@ if (!result.success) {
   console.error("Cannot build the binary:", ...result.logs);
   process.exit(1);
 }
-const size = (result.outputs[0]?.size ?? 0) / 1e6;
-console.log(`${outfile}: ${size.toFixed(0)} MB in ${((performance.now() - start) / 1000).toFixed(1)} s`);
+const megabytes = (statSync(outfile).size / 1e6).toFixed(0);
+console.log(`${outfile.slice(root.length)}: ${megabytes} MB in ${((performance.now() - start) / 1000).toFixed(1)} s`);
