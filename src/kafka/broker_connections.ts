@@ -141,13 +141,16 @@ export class BrokerConnections {
       throw new TributaryError("kafka.unreachable", `Cannot reach broker ${name}: the client is closed`);
     }
     const connection = await (this.#connections.get(name) ?? this.#start(address, name));
+    if (connection.isConnected()) return connection;
     try {
       // Not while it authenticates again (KIP-368): the broker ends connections that send something else meanwhile.
-      if (!connection.isConnected()) await connection.ready();
-    } catch (error) {
-      throw kafkaError(`reach broker ${name}`, error);
+      await connection.ready();
+      return connection;
+    } catch {
+      // It was ending, not authenticating: nothing was sent on it yet, so a new one may take its place.
+      this.#forgetConnection(name, connection);
+      return await (this.#connections.get(name) ?? this.#start(address, name));
     }
-    return connection;
   }
 
   async close(): Promise<void> {

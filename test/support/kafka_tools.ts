@@ -164,8 +164,9 @@ export async function writeWithConsole(
   options: { readonly kafkaTopic: string; readonly records: readonly (readonly [key: string, value: string])[] },
 ): Promise<void> {
   const { read } = optionNames(version);
+  const main = version === "3.9.1" ? "kafka.tools.ConsoleProducer" : "org.apache.kafka.tools.ConsoleProducer";
   const input = options.records.map(([key, value]) => `${key}\t${value}\n`).join("");
-  await java(await kafkaClassPath(version), "org.apache.kafka.tools.ConsoleProducer", [
+  await java(await kafkaClassPath(version), main, [
     ...["--bootstrap-server", bootstrap, "--topic", options.kafkaTopic],
     ...[read, "parse.key=true", read, "key.separator=\t"],
   ], input);
