@@ -1,0 +1,113 @@
+// Readers of single values and the suggestion for misspelt names.
+
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { editDistance, suggest } from "../../../src/config/suggest.ts";
+import * as values from "../../../src/config/values.ts";
+import { test } from "../../support/test.ts";
+
+const ANY_SIZE = values.size({ min: 0, max: Number.MAX_SAFE_INTEGER });
+
+test("sizes are bytes or have a unit, decimal or binary", () => {
+  const cases: [string, number | undefined][] = [
+    ["0", 0],
+    ["1073741824", 2 ** 30],
+    ["1GiB", 2 ** 30],
+    ["1 GiB", 2 ** 30],
+    ["500MB", 5e8],
+    ["2kB", 2_000],
+    ["2KB", 2_000],
+    ["3B", 3],
+    ["1.5GiB", undefined],
+    ["1gib", undefined],
+    ["1G", undefined],
+    ["-1", undefined],
+    ["1e9", undefined],
+    ["GiB", undefined],
+    ["", undefined],
+    ["1  GiB", undefined],
+    ["9999999999999999", undefined],
+    ["1kiB", undefined],
+  ];
+  for (const [text, bytes] of cases) assert.equal(ANY_SIZE.read(text), bytes, text);
+});
+
+test("a size that is written is read back", () => {
+  fc.assert(fc.property(fc.nat({ max: 2 ** 31 - 1 }), fc.constantFrom(1, 2 ** 10, 2 ** 20), (count, unit) => {
+    assert.equal(ANY_SIZE.read(values.formatBytes(count * unit)), count * unit);
+  }));
+});
+
+test("whole numbers are within their range and nothing else", () => {
+  const reader = values.wholeNumber({ min: -1, max: 10 });
+  assert.deepEqual(["-1", "0", "10"].map((text) => reader.read(text)), [-1, 0, 10]);
+  for (const text of ["-2", "11", "1.0", "0x1", "1e1", " 1", "1 ", "", "NaN", "Infinity", "٣"]) {
+    assert.equal(reader.read(text), undefined, text);
+  }
+});
+
+test("listeners are mqtt or mqtts with host and port", () => {
+  const read = (text: string): unknown => values.MQTT_LISTENER.read(text);
+  assert.deepEqual(read("mqtt://h:1"), { protocol: "mqtt", host: "h", port: 1 });
+  assert.deepEqual(read("mqtts://h"), { protocol: "mqtts", host: "h", port: 8883 });
+  assert.deepEqual(read("mqtt://[::1]:0"), { protocol: "mqtt", host: "::1", port: 0 });
+  for (
+    const text of [
+      "ws://h:1",
+      "mqtt:/h",
+      "mqtt://",
+      "mqtt://h:65536",
+      "mqtt://u:p@h:1",
+      "mqtt://h:1/x",
+      "mqtt://::1",
+      "h:1",
+    ]
+  ) {
+    assert.equal(read(text), undefined, text);
+  }
+});
+
+test("hosts with a port are written as they are read", () => {
+  const options = { defaultPort: 1, portMin: 1 };
+  for (const text of ["h:1", "[::1]:65535", "10.0.0.1:80"]) {
+    const address = values.readHostPort(text, options);
+    assert.ok(address !== undefined);
+    assert.equal(values.formatHostPort(address), text);
+  }
+});
+
+test("lists take blanks around their parts and refuse empty ones", () => {
+  const reader = values.list(values.wholeNumber({ min: 0, max: 9 }));
+  assert.deepEqual(reader.read("1, 2 ,3"), [1, 2, 3]);
+  for (const text of ["", "1,", ",1", "1,,2", "1;2", "1,x"]) assert.equal(reader.read(text), undefined, text);
+});
+
+test("only addresses of this machine are loopback", () => {
+  for (const host of ["127.0.0.1", "127.255.255.255", "::1", "localhost"]) assert.ok(values.isLoopback(host), host);
+  for (
+    const host of ["", "0.0.0.0", "::", "127.0.0.1.nip.io", "127.0.0.256", "localhost.example", "1270.0.0.1", "[::1]"]
+  ) {
+    assert.ok(!values.isLoopback(host), host);
+  }
+});
+
+test("the distance counts insertions, deletions, replacements and swaps", () => {
+  const cases: [string, string, number][] = [["", "abc", 3], ["abc", "abc", 0], ["abc", "acb", 1], [
+    "kitten",
+    "sitting",
+    3,
+  ]];
+  for (const [a, b, distance] of cases) assert.equal(editDistance(a, b), distance);
+  fc.assert(fc.property(fc.string({ maxLength: 12 }), fc.string({ maxLength: 12 }), (a, b) => {
+    assert.equal(editDistance(a, b), editDistance(b, a));
+    assert.equal(editDistance(a, b) === 0, a === b);
+  }));
+});
+
+test("the nearest name is suggested when it is near enough", () => {
+  const known = ["LISTEN", "HTTP_LISTEN", "KAFKA_BROKERS"];
+  assert.equal(suggest("LISTNE", known), "LISTEN");
+  assert.equal(suggest("KAFKA_BROKER", known), "KAFKA_BROKERS");
+  assert.equal(suggest("ZEBRA", known), undefined);
+  assert.equal(suggest("X".repeat(100_000), known), undefined);
+});
