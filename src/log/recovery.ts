@@ -65,6 +65,9 @@ export async function openLog(options: OpenLogOptions): Promise<OpenedLog> {
     storeSpace: opened.space,
   });
   await rememberSite(options, opened);
+  for (const session of state.sessions.values()) {
+    session.sentThrough = Math.min(session.places.next - 1, session.places.first + LIMITS.windowSpanMax);
+  }
   const epoch = hex(options.platform.randomBytes(8));
   const wallMs = options.platform.clock.wallMs();
   log.append({ type: "started", epoch, wallMs, atMs: clock.nowMs(), willGraceMs: LIMITS.willGraceMs });

@@ -48,6 +48,11 @@ export class Session {
   /** Inbound QoS 2: packet identifier → position of the message, until PUBREL. */
   readonly received: Map<number, number> = new Map();
   readonly replays: Map<string, RetainedReplay> = new Map();
+  /**
+   * Highest place that may have been sent on some connection: re-sent ones carry DUP [MQTT5-3.3.1-1]. Not in the log,
+   * because nobody waits for it; after a restart it is set to the most that can have been in flight.
+   */
+  sentThrough = 0;
   /** Entries up to this position are contained in the snapshot it was loaded from; 0 for none. */
   asOf = 0;
 

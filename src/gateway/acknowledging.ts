@@ -1,0 +1,132 @@
+/**
+ * Acknowledgements of what clients publish: PUBACK and PUBREC in the order of their PUBLISHes, also where they wait until
+ * Kafka has the message (`ack=kafka`); PUBREL and PUBCOMP of both directions. Called after the commit.
+ */
+import type { AckPacket, PublishPacket } from "../mqtt/packet.ts";
+import { packetIdOf } from "../mqtt/places.ts";
+import { REASON } from "../mqtt/reason_codes.ts";
+import type { Connection } from "./connection.ts";
+import type { Delivery } from "./delivery.ts";
+import type { Hub } from "./hub.ts";
+
+/** An acknowledgement in its turn: it leaves when everything before it has left and Kafka has reached its position. */
+interface Waiting {
+  readonly packet: AckPacket;
+  /** 0: it waits only for those before it. */
+  readonly position: number;
+}
+
+type Queues = Readonly<Record<"puback" | "pubrec", Waiting[]>>;
+
+export class Acknowledging {
+  readonly #hub: Hub;
+  readonly #delivery: Delivery;
+  readonly #waiting = new Map<Connection, Queues>();
+  /** Positions that went only into the loss ledger: `ack=kafka` clients are told 0x83. */
+  readonly #refused = new Set<number>();
+
+  constructor(hub: Hub, delivery: Delivery) {
+    this.#hub = hub;
+    this.#delivery = delivery;
+  }
+
+  /** A PUBLISH with QoS 1 or 2 is durable here. */
+  published(
+    connection: Connection,
+    packet: PublishPacket,
+    about: { readonly position: number; readonly waitsForKafka: boolean; readonly reasonCode: number },
+  ): void {
+    const type = packet.qos === 1 ? "puback" : "pubrec";
+    const ack: AckPacket = { type, packetId: packet.packetId, reasonCode: about.reasonCode };
+    const waits = about.waitsForKafka && about.position > this.#hub.log.state.uplinkThrough;
+    const queues = this.#waiting.get(connection);
+    if (!waits && (queues === undefined || queues[type].length === 0)) return this.send(connection, ack);
+    if (connection.phase === "closed") return;
+    const into = queues ?? { puback: [], pubrec: [] };
+    if (queues === undefined) this.#waiting.set(connection, into);
+    into[type].push({ packet: ack, position: waits ? about.position : 0 });
+  }
+
+  /** Everything up to the position is in Kafka, except what was refused for good. */
+  uplinkReached(through: number, refused: readonly number[]): void {
+    for (const position of refused) this.#refused.add(position);
+    for (const [connection, queues] of this.#waiting) {
+      for (const queue of [queues.puback, queues.pubrec]) {
+        while (queue[0] !== undefined && queue[0].position <= through) {
+          const { packet, position } = queue[0];
+          queue.shift();
+          const lost = this.#refused.has(position) && connection.version === 5;
+          this.send(connection, lost ? { ...packet, reasonCode: REASON.implementationSpecificError } : packet);
+        }
+      }
+      if (queues.puback.length === 0 && queues.pubrec.length === 0) this.#waiting.delete(connection);
+    }
+    this.#refused.clear();
+  }
+
+  closed(connection: Connection): void {
+    this.#waiting.delete(connection);
+  }
+
+  /** Sends a PUBACK or PUBREC, which may end the exchange and so free a part of Receive Maximum. */
+  send(connection: Connection, packet: AckPacket): void {
+    const explained = packet.reasonString !== undefined && connection.version === 5 &&
+      (connection.connect?.requestProblemInformation ?? false);
+    const { type, packetId, reasonCode } = packet;
+    connection.outbox.ack(explained ? packet : { type, packetId, reasonCode });
+    connection.receiving.delete(packetId);
+    if (type === "puback" || reasonCode >= REASON.unspecifiedError) connection.unacknowledged.delete(packetId);
+  }
+
+  /** Inbound QoS 2: the client will not send this identifier's message again [MQTT3-4.3.3-2] [MQTT5-4.3.3-11]. */
+  pubrel(connection: Connection, packet: AckPacket): void {
+    const { session } = connection;
+    if (session === undefined) return;
+    const known = session.received.has(packet.packetId);
+    if (known) {
+      const entry = { type: "received-released", session: session.number, packetId: packet.packetId } as const;
+      this.#hub.log.append(entry, { logged: session.durable });
+    }
+    const reasonCode = known || connection.version !== 5 ? REASON.success : REASON.packetIdNotFound;
+    this.#hub.log.after({
+      run: () => {
+        connection.outbox.ack({ type: "pubcomp", packetId: packet.packetId, reasonCode });
+        connection.unacknowledged.delete(packet.packetId);
+      },
+    });
+  }
+
+  /** The client is done with a QoS 1 place. */
+  puback(connection: Connection, packet: AckPacket): void {
+    const place = connection.window?.placeOf(packet.packetId);
+    if (place === undefined || connection.session?.places.qos(place) !== 1) return;
+    this.#delivery.acknowledged(connection, place);
+  }
+
+  /** Outbound QoS 2: the client has the message; PUBREL leaves when that is durable. */
+  pubrec(connection: Connection, packet: AckPacket): void {
+    const { session } = connection;
+    const place = connection.window?.placeOf(packet.packetId);
+    const known = session !== undefined && place !== undefined && session.places.qos(place) === 2;
+    if (known && packet.reasonCode >= REASON.unspecifiedError) { // [MQTT5-4.3.3-4] refused: done
+      return this.#delivery.acknowledged(connection, place);
+    }
+    if (known && !session.released.has(place)) {
+      this.#hub.log.append({ type: "released", session: session.number, place }, { logged: session.durable });
+    }
+    if (!known && packet.reasonCode >= REASON.unspecifiedError) return;
+    const reasonCode = known || connection.version !== 5 ? REASON.success : REASON.packetIdNotFound;
+    const { packetId } = packet;
+    this.#hub.log.after({ run: () => connection.outbox.ack({ type: "pubrel", packetId, reasonCode }) });
+  }
+
+  /** Outbound QoS 2 ends. */
+  pubcomp(connection: Connection, packet: AckPacket): void {
+    const { session, window } = connection;
+    const place = window?.placeOf(packet.packetId);
+    if (session === undefined || place === undefined || session.places.qos(place) !== 2) return;
+    // A PUBCOMP before PUBREC is no completion: the client has not said that it has the message.
+    if (!session.released.has(place) || packetIdOf(place) !== packet.packetId) return;
+    this.#delivery.acknowledged(connection, place);
+  }
+}

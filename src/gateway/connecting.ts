@@ -1,0 +1,236 @@
+/**
+ * CONNECT: who it is, which session it gets, what the gateway announces (MQTT 5 §3.1.4, §3.2); and the other end of that: a
+ * connection that closes, its will, its session's expiry. Credentials are checked before any session is touched.
+ */
+import type { Identity } from "../access/access.ts";
+import type { ConnackPacket, ConnectPacket, DisconnectPacket, Will } from "../mqtt/packet.ts";
+import { SESSION_NEVER_EXPIRES } from "../mqtt/packet.ts";
+import { ProtocolError, REASON } from "../mqtt/reason_codes.ts";
+import type { Session } from "../mqtt/session.ts";
+import { Window } from "../mqtt/window.ts";
+import type { Connection } from "./connection.ts";
+import { count } from "./counters.ts";
+import type { Delivery } from "./delivery.ts";
+import type { Hub } from "./hub.ts";
+import type { Retained } from "./retained.ts";
+import type { Wills } from "./wills.ts";
+
+export class Connecting {
+  readonly #hub: Hub;
+  readonly #delivery: Delivery;
+  readonly #retained: Retained;
+  readonly #wills: Wills;
+
+  constructor(
+    hub: Hub,
+    parts: { readonly delivery: Delivery; readonly retained: Retained; readonly wills: Wills },
+  ) {
+    this.#hub = hub;
+    this.#delivery = parts.delivery;
+    this.#retained = parts.retained;
+    this.#wills = parts.wills;
+  }
+
+  /** Handles the CONNECT; the connection handles no further packet until the CONNACK has left. */
+  connect(connection: Connection, packet: ConnectPacket): void {
+    connection.phase = "connecting";
+    connection.connect = packet;
+    connection.outbox.version = packet.protocolVersion;
+    if (packet.authenticationMethod !== undefined) {
+      return this.#refuse(connection, REASON.badAuthenticationMethod, "No authentication method is supported");
+    }
+    // [MQTT3-3.1.3-8] an empty client identifier needs a clean session.
+    if (packet.clientId === "" && packet.protocolVersion !== 5 && !packet.cleanStart) {
+      return this.#refuse(connection, REASON.clientIdNotValid, "An empty client identifier needs a clean session");
+    }
+    const { peer } = connection.transport;
+    const { clientId, userName, password } = packet;
+    this.#hub.access.connect({ action: "connect", clientId, userName, password, peer }).then((decision) => {
+      if (connection.phase !== "connecting") return; // gone meanwhile
+      if (decision.allowed) return this.#admit(connection, packet, decision.identity);
+      const reasonCode = REFUSALS[decision.reason];
+      this.#hub.tell(
+        "info",
+        "connect.refused",
+        `Refused ${clientId || "a client"} from ${peer.address}: ${decision.reason}`,
+        {
+          clientId,
+          address: peer.address,
+          reasonCode,
+        },
+      );
+      this.#refuse(connection, reasonCode, "Refused");
+    });
+  }
+
+  #refuse(connection: Connection, reasonCode: number, reasonString: string): void {
+    count(this.#hub.counters.connectsRefused, reasonCode);
+    connection.refuse({ type: "connack", sessionPresent: false, reasonCode, properties: { reasonString } });
+  }
+
+  #admit(connection: Connection, packet: ConnectPacket, identity: Identity): void {
+    const { log, access, limits } = this.#hub;
+    const { will, cleanStart } = packet;
+    const clientId = packet.clientId === "" ? this.#assignClientId() : packet.clientId;
+    const owner = identity.user ?? "";
+    const existing = log.state.sessionOf.get(clientId);
+    if (existing !== undefined && existing.owner !== owner) {
+      return this.#refuse(connection, REASON.notAuthorized, "The client identifier belongs to another user");
+    }
+    if (
+      will !== undefined && !access.allows({ action: "publish", identity, clientId, topicName: will.topicName })
+    ) {
+      return this.#refuse(connection, REASON.notAuthorized, "Not allowed to publish to the will's topic name");
+    }
+    const resumable = !cleanStart && existing !== undefined && (existing.durable || !existing.connected);
+    if (!resumable && (log.full || log.state.sessions.size >= limits.sessionsMax)) {
+      return this.#refuse(connection, log.full ? REASON.quotaExceeded : REASON.serverBusy, "No room for a session");
+    }
+    connection.identity = identity;
+    if (existing !== undefined) this.#takeOver(existing);
+    const kept = cleanStart ? undefined : log.state.sessionOf.get(clientId);
+    if (cleanStart && existing !== undefined) this.#wills.endSession(existing); // [MQTT3-3.1.2-6] [MQTT5-3.1.2-4]
+    const expirySeconds = Math.min(packet.sessionExpirySeconds, limits.sessionExpiryMaxSeconds);
+    const session = kept ?? this.#create({ clientId, owner, expirySeconds, will });
+    this.#open(connection, session, { packet, expirySeconds, sessionPresent: kept !== undefined });
+  }
+
+  /** [MQTT3-3.1.4-2] [MQTT5-3.1.4-3] the older connection of the client identifier is closed first. */
+  #takeOver(session: Session): void {
+    const older = this.#hub.connectionOf.get(session);
+    if (older === undefined) return;
+    older.disconnect(REASON.sessionTakenOver, "Another connection uses the client identifier");
+    this.leave(older, { withWill: true, expirySeconds: undefined });
+  }
+
+  #create(about: { clientId: string; owner: string; expirySeconds: number; will: Will | undefined }): Session {
+    const { log } = this.#hub;
+    const number = log.state.nextSession;
+    const durable = about.expirySeconds > 0;
+    const logged = durable || about.will !== undefined;
+    const { clientId, owner } = about;
+    log.append({ type: "session-created", session: number, clientId, owner, durable, logged }, { logged });
+    const session = log.state.sessions.get(number);
+    if (session === undefined) throw new Error(`session ${number} was just created`);
+    return session;
+  }
+
+  #open(
+    connection: Connection,
+    session: Session,
+    about: {
+      readonly packet: ConnectPacket;
+      readonly expirySeconds: number;
+      readonly sessionPresent: boolean;
+    },
+  ): void {
+    const { log, limits, connectionOf } = this.#hub;
+    const { packet, expirySeconds } = about;
+    const will = packet.will && { ...packet.will, payload: packet.will.payload.slice() };
+    log.append(
+      { type: "session-connected", session: session.number, expirySeconds, will, atMs: log.clock.nowMs() },
+      { logged: session.logged },
+    );
+    connection.session = session;
+    connection.topicAliasMaximum = packet.protocolVersion === 5 ? limits.topicAliasMaximum : 0;
+    connection.window = new Window(session.places, {
+      countMax: Math.min(packet.receiveMaximum, limits.windowMax),
+      bytesMax: limits.windowMaxBytes,
+    });
+    connection.keepAliveSeconds = this.#keepAlive(packet);
+    connectionOf.set(session, connection);
+    const connack = this.#connack(connection, session, about);
+    log.after({
+      run: () => {
+        if (connection.phase !== "connecting") return;
+        connection.phase = "open";
+        connection.outbox.packet(connack);
+        this.#delivery.pump(connection);
+        this.#retained.replay(session);
+        connection.checkReading();
+      },
+    });
+  }
+
+  #keepAlive(packet: ConnectPacket): number {
+    // Only MQTT 5 can be told another value than it asked for (§3.2.2.3.14).
+    if (packet.protocolVersion !== 5) return packet.keepAliveSeconds;
+    const { keepAliveMaxSeconds } = this.#hub.limits;
+    return packet.keepAliveSeconds === 0 ? keepAliveMaxSeconds : Math.min(packet.keepAliveSeconds, keepAliveMaxSeconds);
+  }
+
+  #connack(
+    connection: Connection,
+    session: Session,
+    about: { readonly packet: ConnectPacket; readonly expirySeconds: number; readonly sessionPresent: boolean },
+  ): ConnackPacket {
+    const { packet, expirySeconds, sessionPresent } = about;
+    if (packet.protocolVersion !== 5) return { type: "connack", sessionPresent, reasonCode: REASON.success };
+    const { limits } = this.#hub;
+    const { keepAliveSeconds } = connection;
+    return {
+      type: "connack",
+      sessionPresent,
+      reasonCode: REASON.success,
+      properties: {
+        ...(expirySeconds === packet.sessionExpirySeconds ? {} : { sessionExpirySeconds: expirySeconds }),
+        ...(packet.clientId === "" ? { assignedClientId: session.clientId } : {}),
+        ...(keepAliveSeconds === packet.keepAliveSeconds ? {} : { serverKeepAliveSeconds: keepAliveSeconds }),
+        receiveMaximum: limits.receiveMaximum,
+        maximumPacketBytes: limits.maximumPacketBytes,
+        topicAliasMaximum: limits.topicAliasMaximum,
+        sharedSubscriptionAvailable: false,
+      },
+    };
+  }
+
+  #assignClientId(): string {
+    const bytes = this.#hub.platform.randomBytes(12);
+    return `auto-${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+  }
+
+  /** DISCONNECT from the client [MQTT3-3.14.4-3] [MQTT5-3.14.4-3]. Throws ProtocolError for a forbidden expiry. */
+  disconnect(connection: Connection, packet: DisconnectPacket): void {
+    const { session } = connection;
+    const asked = packet.sessionExpirySeconds;
+    // [MQTT5-3.14.2-2] a session that would end with its connection cannot be made to outlive it.
+    if (session !== undefined && asked !== undefined && asked > 0 && session.expirySeconds === 0) {
+      throw new ProtocolError(REASON.protocolError, "A session expiry of 0 cannot be raised in DISCONNECT");
+    }
+    const expirySeconds = asked === undefined ? undefined : Math.min(asked, this.#hub.limits.sessionExpiryMaxSeconds);
+    this.leave(connection, { withWill: packet.reasonCode === REASON.disconnectWithWill, expirySeconds });
+    connection.close();
+  }
+
+  /** The connection leaves its session, which waits, expires or ends. Does nothing the second time. */
+  leave(
+    connection: Connection,
+    how: { readonly withWill: boolean; readonly expirySeconds: number | undefined },
+  ): void {
+    const { session } = connection;
+    if (session === undefined || this.#hub.connectionOf.get(session) !== connection) return;
+    this.#delivery.appendCompletions(connection);
+    this.#retained.closed(session);
+    this.#hub.connectionOf.delete(session);
+    const { log, deadlines } = this.#hub;
+    const atMs = log.clock.nowMs();
+    const expirySeconds = how.expirySeconds ?? session.expirySeconds;
+    const endsAtMs = expirySeconds === SESSION_NEVER_EXPIRES ? Infinity : atMs + expirySeconds * 1000;
+    const will = how.withWill ? session.will?.will : undefined;
+    const willDueMs = will && Math.min(atMs + will.delaySeconds * 1000, endsAtMs); // [MQTT5-3.1.3-9]
+    log.append({ type: "session-disconnected", session: session.number, expirySeconds, willDueMs, atMs }, {
+      logged: session.logged,
+    });
+    if (willDueMs !== undefined && willDueMs <= atMs) this.#wills.fire(session);
+    if (endsAtMs <= atMs) this.#wills.endSession(session);
+    else if (endsAtMs !== Infinity) deadlines.add(endsAtMs, session);
+    if (willDueMs !== undefined && willDueMs > atMs) deadlines.add(willDueMs, session);
+  }
+}
+
+/** MQTT 5 §3.2.2.2; the codec turns them into 3.1.1's return codes. */
+const REFUSALS = {
+  "bad-credentials": REASON.badUserNameOrPassword,
+  "not-authorized": REASON.notAuthorized,
+  "unavailable": REASON.serverUnavailable,
+} as const;

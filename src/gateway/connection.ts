@@ -1,0 +1,221 @@
+/**
+ * One Network Connection: bytes in, packets to the handler in order, packets out through its outbox; and how it ends. Knows
+ * when to stop reading; what packets mean is the handler's business.
+ */
+import { LIMITS } from "../limits.ts";
+import type { Limits } from "../limits.ts";
+import { Decoder } from "../mqtt/decoder.ts";
+import type { ConnackPacket, ConnectPacket, IncomingPacket, ProtocolVersion, PublishPacket } from "../mqtt/packet.ts";
+import { ProtocolError } from "../mqtt/reason_codes.ts";
+import type { Session } from "../mqtt/session.ts";
+import type { TopicTable } from "../mqtt/topic_table.ts";
+import type { Window } from "../mqtt/window.ts";
+import type { Identity } from "../access/access.ts";
+import type { Clock } from "../ports.ts";
+import type { Outbox } from "./outbox.ts";
+import type { Receiving, Transport } from "./transport.ts";
+
+/** What the gateway does with what a connection brings. */
+export interface ConnectionHandler {
+  packet(connection: Connection, packet: IncomingPacket): void;
+  /** The peer broke the rules: answer as its version allows, then close. */
+  breach(connection: Connection, error: ProtocolError): void;
+  /** The socket took some of what was queued. */
+  drained(connection: Connection): void;
+  /** The network connection is over. Called once. */
+  closed(connection: Connection): void;
+}
+
+export interface ConnectionOptions {
+  readonly transport: Transport;
+  readonly outbox: Outbox;
+  readonly handler: ConnectionHandler;
+  readonly limits: Limits;
+  readonly topicTable: TopicTable;
+  readonly clock: Clock;
+}
+
+/** `new` → CONNECT came: `connecting` → CONNACK left: `open` → `closing` (FIN sent, lingering) → `closed`. */
+export type Phase = "new" | "connecting" | "open" | "closing" | "closed";
+
+export class Connection implements Receiving {
+  readonly outbox: Outbox;
+  readonly transport: Transport;
+  readonly #options: ConnectionOptions;
+  readonly #decoder: Decoder;
+  phase: Phase = "new";
+  /** What CONNECT said. */
+  connect: ConnectPacket | undefined;
+  identity: Identity = { user: undefined };
+  session: Session | undefined;
+  window: Window | undefined;
+  readonly openedMs: number;
+  /** When the last packet came, on the monotonic clock. */
+  receivedMs: number;
+  keepAliveSeconds = 0;
+  /** Topic Alias Maximum announced to the client. */
+  topicAliasMaximum = 0;
+  /** Topic aliases of the client → topic name [MQTT5-3.3.2-8]. */
+  readonly topicAliases: Map<number, string> = new Map();
+  /** Packet identifiers of the client's QoS 1 and 2 messages that are not fully acknowledged, for Receive Maximum. */
+  readonly unacknowledged: Set<number> = new Set();
+  /** Bytes of its messages that wait for their commit. */
+  unacknowledgedBytes = 0;
+  /** PUBLISH, SUBSCRIBE and UNSUBSCRIBE of a 3.1.1 client that wait for room in the log. */
+  readonly parked: IncomingPacket[] = [];
+  /** Inbound QoS 2 packet identifiers in use on this connection, whose PUBREC has not left yet. */
+  readonly receiving: Set<number> = new Set();
+  /** A read of waiting messages from the log is under way. */
+  loading = false;
+  /** Completions were appended at this time. */
+  completedMs = 0;
+  #processing = false;
+  #resume: (() => void) | undefined;
+
+  constructor(options: ConnectionOptions) {
+    this.#options = options;
+    this.transport = options.transport;
+    this.outbox = options.outbox;
+    this.openedMs = options.clock.nowMs();
+    this.receivedMs = this.openedMs;
+    this.#decoder = new Decoder({
+      maximumPacketBytes: options.limits.maximumPacketBytes,
+      preConnectMaximumPacketBytes: options.limits.connectMaxBytes,
+      topicTable: options.topicTable,
+    });
+    options.transport.onDrain = () => this.#drained();
+  }
+
+  /** 3.1.1 until the CONNECT is known. */
+  get version(): ProtocolVersion {
+    return this.#decoder.protocolVersion ?? 4;
+  }
+
+  get isOpen(): boolean {
+    return this.phase === "open";
+  }
+
+  /** The socket takes nothing: QoS 0 is dropped, QoS 1 and 2 wait. */
+  get isBehind(): boolean {
+    return this.outbox.queuedBytes > LIMITS.slowSocketMaxBytes;
+  }
+
+  /** False while the socket is not read because of what this client sends or does not take. */
+  get isReading(): boolean {
+    return this.#mayProcess;
+  }
+
+  receive(chunk: Uint8Array): Promise<void> | undefined {
+    if (this.phase === "closing" || this.phase === "closed") return undefined; // read to the end, so that FIN is seen
+    this.#decoder.push(chunk);
+    this.#process();
+    return this.#readable();
+  }
+
+  ended(): void {
+    if (this.phase === "closed") return;
+    this.phase = "closed";
+    this.transport.abort();
+    this.#resume?.();
+    this.#options.handler.closed(this);
+  }
+
+  /** Something that may have kept us from reading is over. */
+  checkReading(): void {
+    if (this.#processing) return;
+    this.#process();
+    this.#wake();
+  }
+
+  /**
+   * Sends what is queued, then FIN, and goes on reading so that the peer can read what we sent: a close with unread
+   * input would make the system send RST.
+   */
+  close(): void {
+    if (this.phase === "closing" || this.phase === "closed") return;
+    this.phase = "closing";
+    this.outbox.end();
+    this.#resume?.();
+    this.#options.clock.after(LIMITS.lingerMs, () => {
+      if (this.phase !== "closing") return;
+      this.transport.abort();
+      this.ended();
+    });
+  }
+
+  /** A CONNACK that refuses, in the client's version or another one, then close. */
+  refuse(connack: ConnackPacket, version: ProtocolVersion = this.version): void {
+    this.outbox.version = version;
+    this.outbox.packet(connack);
+    this.close();
+  }
+
+  /** DISCONNECT with a reason where the version has one [MQTT5-4.13.1-1], then close. */
+  disconnect(reasonCode: number, reasonString?: string): void {
+    if (this.phase === "closing" || this.phase === "closed") return;
+    if (this.version === 5 && this.phase === "open") {
+      const explain = reasonString !== undefined && (this.connect?.requestProblemInformation ?? false);
+      this.outbox.packet({ type: "disconnect", reasonCode, ...(explain ? { reasonString } : {}) });
+    }
+    this.close();
+  }
+
+  get #mayProcess(): boolean {
+    return (this.phase === "new" || this.phase === "open") && !this.#isFlooding;
+  }
+
+  /** It publishes faster than the log commits, or sends without reading: stop reading it. */
+  get #isFlooding(): boolean {
+    return this.unacknowledgedBytes > this.#options.limits.unacknowledgedMaxBytes ||
+      this.outbox.queuedBytes > 2 * LIMITS.slowSocketMaxBytes;
+  }
+
+  #process(): void {
+    if (this.#processing) return;
+    this.#processing = true;
+    try {
+      while (this.#mayProcess) {
+        const packet = this.#decoder.next();
+        if (packet === undefined) break;
+        this.receivedMs = this.#options.clock.nowMs();
+        this.#options.handler.packet(this, packet);
+      }
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.#options.handler.breach(this, error);
+    } finally {
+      this.#processing = false;
+    }
+  }
+
+  #readable(): Promise<void> | undefined {
+    if (this.#mayProcess || this.phase === "closing" || this.phase === "closed") return undefined;
+    return new Promise((resolve) => this.#resume = resolve);
+  }
+
+  #wake(): void {
+    if (!this.#mayProcess) return;
+    this.#resume?.();
+    this.#resume = undefined;
+  }
+
+  #drained(): void {
+    if (this.phase === "closed") return;
+    this.#options.handler.drained(this);
+    this.checkReading();
+  }
+}
+
+/** A PUBLISH that waits behind others, with what it weighs. */
+export function parkedBytes(packets: readonly IncomingPacket[]): number {
+  return packets.reduce((sum, packet) => sum + packetBytes(packet), 0);
+}
+
+function packetBytes(packet: IncomingPacket): number {
+  return packet.type === "publish" ? publishWeight(packet) : 64;
+}
+
+/** What an inbound message weighs in the limits of its connection. */
+export function publishWeight(packet: PublishPacket): number {
+  return packet.payload.byteLength + packet.topicName.length + 64;
+}

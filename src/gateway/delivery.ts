@@ -1,0 +1,248 @@
+/**
+ * From the log to the subscribers: QoS 0 at once, QoS 1 and 2 as places that are sent while the client's window is open.
+ * The only part that sends PUBLISH. Works after the commit; decides nothing that a replay of the log would not repeat.
+ */
+import { effectiveQoS } from "../log/state.ts";
+import type { Message } from "../mqtt/message.ts";
+import { packetIdOf } from "../mqtt/places.ts";
+import type { Delivery as DeliveryOptions } from "../mqtt/places.ts";
+import { publishBytes } from "../mqtt/publish_codec.ts";
+import type { Receiver } from "../mqtt/receivers.ts";
+import type { Session } from "../mqtt/session.ts";
+import type { LossReason } from "../ports.ts";
+import type { Connection } from "./connection.ts";
+import type { Hub } from "./hub.ts";
+
+/** Completions are appended at the latest when so many have gathered. */
+const COMPLETIONS_MAX = 64;
+
+export class Delivery {
+  readonly #hub: Hub;
+  /** Told when a session's queue has room for more retained messages. */
+  onQueueShort: (session: Session) => void = () => {};
+
+  constructor(hub: Hub) {
+    this.#hub = hub;
+  }
+
+  /** Whether every receiver that would get it with QoS > 0 can be sent it at once and will not need the log again. */
+  needsLog(message: Message, receivers: readonly Receiver[]): boolean {
+    for (const receiver of receivers) {
+      const options = optionsFor(receiver, message);
+      if (options === undefined || options.qos === 0) continue;
+      if (receiver.session.durable) return true;
+      const connection = this.#hub.connectionOf.get(receiver.session);
+      if (connection === undefined || !connection.isOpen || !(connection.window?.hasReserve ?? false)) return true;
+    }
+    return false;
+  }
+
+  /** Receivers whose queue is at its limit: they are left out, which the entry says and the ledger tells. */
+  skipped(message: Message, receivers: readonly Receiver[]): readonly number[] {
+    if (message.qos === 0) return NOBODY;
+    let skipped: number[] | undefined;
+    const { waitingPerSessionMax, waitingPerSessionMaxBytes } = this.#hub.limits;
+    for (const receiver of receivers) {
+      const { places } = receiver.session;
+      if (places.count < waitingPerSessionMax && places.waitingBytes < waitingPerSessionMaxBytes) continue;
+      const options = optionsFor(receiver, message);
+      if (options === undefined || options.qos === 0) continue;
+      (skipped ??= []).push(receiver.session.number);
+      this.#lose(receiver.session, message, "queue-limit");
+    }
+    return skipped ?? NOBODY;
+  }
+
+  /** After the commit: sends to whom the message is granted QoS 0, and lets the others' queues run. */
+  deliver(message: Message, receivers: readonly Receiver[]): void {
+    for (const receiver of receivers) {
+      const options = optionsFor(receiver, message);
+      const connection = this.#hub.connectionOf.get(receiver.session);
+      if (options === undefined || connection === undefined) continue;
+      if (effectiveQoS(message.qos, options.qos) === 0) this.sendQoS0(connection, message, options);
+      else this.pump(connection);
+    }
+  }
+
+  /** Sends a message with QoS 0 now, or drops it if the socket is slow. */
+  sendQoS0(connection: Connection, message: Message, options: DeliveryOptions): void {
+    const { session } = connection;
+    if (!connection.isOpen || session === undefined) return;
+    if (connection.isBehind) return this.#lose(session, message, "qos0-slow-socket");
+    const expirySeconds = remainingExpiry(message, this.#hub.log.clock.nowMs());
+    if (expirySeconds === 0) return this.#lose(session, message, "expired");
+    this.#send(connection, message, { options, qos: 0, packetId: 0, dup: false, expirySeconds });
+  }
+
+  /** Sends waiting places in order while the window is open. */
+  pump(connection: Connection): void {
+    const { session, window } = connection;
+    if (session === undefined || window === undefined || !connection.isOpen) return;
+    const { places } = session;
+    while (window.next < places.next) {
+      const place = window.next;
+      const position = places.position(place);
+      if (position === undefined) {
+        window.skip();
+        continue;
+      }
+      if (window.isSpanFull) this.appendCompletions(connection);
+      if (!window.isOpen || connection.isBehind || position > this.#hub.log.committedThrough) break;
+      if (session.released.has(place)) { // [MQTT3-4.4.0-1] [MQTT5-4.4.0-1]
+        connection.outbox.ack({ type: "pubrel", packetId: packetIdOf(place), reasonCode: 0 });
+        window.sent();
+        continue;
+      }
+      if (!this.#sendPlace(connection, session, { place, position })) break;
+    }
+    if (session.replays.size > 0 && window.next >= places.next) this.onQueueShort(session);
+  }
+
+  /** Says in the log which places the client is done with. */
+  appendCompletions(connection: Connection): void {
+    const { session, window } = connection;
+    const completion = window?.takeCompletion();
+    connection.completedMs = this.#hub.platform.clock.nowMs();
+    if (session === undefined || completion === undefined) return;
+    this.#hub.log.append({ type: "completed", session: session.number, ...completion }, { logged: session.durable });
+  }
+
+  /** The client is done with a place. */
+  acknowledged(connection: Connection, place: number): void {
+    const { window } = connection;
+    if (window === undefined) return;
+    window.acknowledge(place);
+    if (window.acknowledgedCount >= COMPLETIONS_MAX) this.appendCompletions(connection);
+    this.pump(connection);
+  }
+
+  /** Sends the message of a place, or completes the place if it cannot be sent. False: wait for the log. */
+  #sendPlace(connection: Connection, session: Session, at: { place: number; position: number }): boolean {
+    const { window } = connection;
+    const entry = this.#hub.log.reader.lookUp(at.position);
+    if (entry === undefined) {
+      this.#load(connection, at.position);
+      return false;
+    }
+    const options = session.places.delivery(at.place);
+    if (entry === "gone" || options === undefined || window === undefined) {
+      window?.drop();
+      if (entry === "gone") this.#loseDamaged(session, at.position);
+      return true;
+    }
+    const { message } = entry;
+    const expirySeconds = remainingExpiry(message, this.#hub.log.clock.nowMs());
+    const reason = this.#obstacle(connection, message, { options, expirySeconds });
+    if (reason !== undefined) {
+      window.drop();
+      if (reason !== "not-authorized") this.#lose(session, message, reason);
+      return true;
+    }
+    const qos = session.places.qos(at.place);
+    const dup = at.place <= session.sentThrough;
+    this.#send(connection, message, { options, qos, packetId: packetIdOf(at.place), dup, expirySeconds });
+    window.sent();
+    if (at.place > session.sentThrough) session.sentThrough = at.place;
+    return true;
+  }
+
+  /** Why a message must not be sent although it has a place. */
+  #obstacle(
+    connection: Connection,
+    message: Message,
+    about: { readonly options: DeliveryOptions; readonly expirySeconds: number | undefined },
+  ): LossReason | "not-authorized" | undefined {
+    if (about.expirySeconds === 0) return "expired"; // [MQTT5-3.3.2-5]
+    const { identity, connect } = connection;
+    const clientId = connection.session?.clientId ?? "";
+    // Rights may have gone since the SUBSCRIBE.
+    const request = { action: "deliver", identity, clientId, topicName: message.topicName } as const;
+    if (!this.#hub.access.allows(request)) return "not-authorized";
+    const bytesMax = connect?.maximumPacketBytes;
+    if (bytesMax === undefined) return undefined;
+    const options = { qos: 1, retain: false, dup: false, packetId: 1, subscriptionIds: about.options.subscriptionIds };
+    // [MQTT5-3.1.2-25] not sent, and done as if it had been.
+    return publishBytes(message, { ...options, qos: 1 }, 5) > bytesMax ? "too-large-for-subscriber" : undefined;
+  }
+
+  #send(
+    connection: Connection,
+    message: Message,
+    how: {
+      readonly options: DeliveryOptions;
+      readonly qos: 0 | 1 | 2;
+      readonly packetId: number;
+      readonly dup: boolean;
+      readonly expirySeconds: number | undefined;
+    },
+  ): void {
+    const { options, qos, packetId, dup, expirySeconds } = how;
+    // [MQTT5-3.3.1-8] [MQTT5-3.3.1-9] [MQTT5-3.3.1-12] [MQTT5-3.3.1-13]
+    const retain = options.retained || (options.retainAsPublished && message.retain);
+    const version = connection.outbox.version;
+    if (qos === 0 && connection.connect?.maximumPacketBytes !== undefined) {
+      const obstacle = this.#obstacle(connection, message, { options, expirySeconds });
+      if (obstacle !== undefined) return;
+    }
+    const subscriptionIds = version === 5 && options.subscriptionIds.length > 0 ? options.subscriptionIds : undefined;
+    connection.outbox.publish(message, {
+      qos,
+      retain,
+      dup,
+      packetId,
+      ...(subscriptionIds === undefined ? undefined : { subscriptionIds }),
+      ...(expirySeconds === undefined ? undefined : { messageExpirySeconds: expirySeconds }),
+    });
+    this.#hub.counters.messagesOut[qos]++;
+    this.#hub.counters.payloadBytesOut[qos] += message.payload.byteLength;
+  }
+
+  #load(connection: Connection, position: number): void {
+    if (connection.loading) return;
+    connection.loading = true;
+    this.#hub.log.reader.load(position).then(() => {
+      connection.loading = false;
+      this.pump(connection);
+    }, (error: unknown) => {
+      // The store reports what cannot be read as damage; a rejected read means that it is closed or failing.
+      this.#hub.tell("error", "log.read-failed", `Cannot read the log: ${String(error)}`);
+      connection.loading = false;
+    });
+  }
+
+  #lose(session: Session, message: Message, reason: LossReason): void {
+    this.#hub.log.lose({
+      atMs: this.#hub.platform.clock.wallMs(),
+      clientId: session.clientId,
+      topicName: message.topicName,
+      count: 1,
+      reason,
+      detail: "",
+    });
+  }
+
+  #loseDamaged(session: Session, position: number): void {
+    this.#hub.log.lose({
+      atMs: this.#hub.platform.clock.wallMs(),
+      clientId: session.clientId,
+      topicName: "",
+      count: 1,
+      reason: "damaged",
+      detail: `The message at position ${position} cannot be read from the log.`,
+    });
+  }
+}
+
+const NOBODY: readonly number[] = [];
+
+/** How the receiver gets the message, or undefined: No Local. */
+function optionsFor(receiver: Receiver, message: Message): DeliveryOptions | undefined {
+  return receiver.session.clientId === message.clientId ? receiver.own : receiver.delivery;
+}
+
+/** Seconds left before the message expires [MQTT5-3.3.2-6]: 0 = expired, undefined = never. */
+export function remainingExpiry(message: Message, nowMs: number): number | undefined {
+  const expirySeconds = message.properties?.messageExpirySeconds;
+  if (expirySeconds === undefined) return undefined;
+  return Math.max(0, expirySeconds - Math.floor((nowMs - message.receivedMs) / 1000));
+}

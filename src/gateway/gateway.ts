@@ -1,0 +1,296 @@
+/**
+ * The gateway: accepts connections, hands their packets to the parts that know what they mean, and keeps time. One instance;
+ * everything in it happens in one thread, and nothing here waits.
+ */
+import type { Access } from "../access/access.ts";
+import type { Limits } from "../limits.ts";
+import { LIMITS } from "../limits.ts";
+import type { DownlinkPosition } from "../log/entry.ts";
+import type { Log } from "../log/log.ts";
+import type { Message } from "../mqtt/message.ts";
+import { UnsupportedVersionError } from "../mqtt/connect_codec.ts";
+import type { ConnackPacket, IncomingPacket } from "../mqtt/packet.ts";
+import type { ProtocolError } from "../mqtt/reason_codes.ts";
+import { REASON } from "../mqtt/reason_codes.ts";
+import { TopicTable } from "../mqtt/topic_table.ts";
+import type { Platform, Socket } from "../ports.ts";
+import { Acknowledging } from "./acknowledging.ts";
+import { Connecting } from "./connecting.ts";
+import type { ConnectionHandler } from "./connection.ts";
+import { Connection, parkedBytes } from "./connection.ts";
+import { count, Counters } from "./counters.ts";
+import { Deadlines } from "./deadlines.ts";
+import { Delivery } from "./delivery.ts";
+import type { Hub, Router, Tell } from "./hub.ts";
+import { Outboxes } from "./outbox.ts";
+import { Publishing } from "./publishing.ts";
+import { Retained } from "./retained.ts";
+import { Subscribing } from "./subscribing.ts";
+import type { Transport } from "./transport.ts";
+import { pump, transportOf } from "./transport.ts";
+import { Wills } from "./wills.ts";
+
+export interface GatewayOptions {
+  readonly log: Log;
+  readonly access: Access;
+  readonly limits: Limits;
+  readonly router: Router;
+  readonly platform: Platform;
+  readonly tell: Tell;
+  /** Asks for a call of `endTurn` at the end of this event-loop turn. */
+  readonly requestTurn: () => void;
+}
+
+export class Gateway implements ConnectionHandler {
+  readonly counters: Counters = new Counters();
+  readonly #hub: Hub;
+  readonly #requestTurn: () => void;
+  readonly #outboxes: Outboxes;
+  readonly #topicTable = new TopicTable();
+  readonly #connections = new Set<Connection>();
+  readonly #parked = new Set<Connection>();
+  readonly #delivery: Delivery;
+  readonly #acknowledging: Acknowledging;
+  readonly #publishing: Publishing;
+  readonly #subscribing: Subscribing;
+  readonly #retained: Retained;
+  readonly #wills: Wills;
+  readonly #connecting: Connecting;
+  #halfOpen = 0;
+  #stopping = false;
+
+  constructor(options: GatewayOptions) {
+    const { log, access, limits, router, platform, tell } = options;
+    const { counters } = this;
+    const connectionOf = new Map();
+    this.#hub = { log, access, limits, router, platform, tell, counters, connectionOf, deadlines: new Deadlines() };
+    this.#requestTurn = options.requestTurn;
+    this.#outboxes = new Outboxes(options.requestTurn);
+    this.#delivery = new Delivery(this.#hub);
+    this.#acknowledging = new Acknowledging(this.#hub, this.#delivery);
+    this.#publishing = new Publishing(this.#hub, { delivery: this.#delivery, acknowledging: this.#acknowledging });
+    this.#retained = new Retained(this.#hub, this.#delivery);
+    this.#subscribing = new Subscribing(this.#hub, { retained: this.#retained, delivery: this.#delivery });
+    this.#wills = new Wills(this.#hub, this.#publishing);
+    const parts = { delivery: this.#delivery, retained: this.#retained, wills: this.#wills };
+    this.#connecting = new Connecting(this.#hub, parts);
+    this.#wills.schedule();
+  }
+
+  /** Open network connections, known clients or not. */
+  get connectionCount(): number {
+    return this.#connections.size;
+  }
+
+  /** Serves a socket until it ends. */
+  accept(socket: Socket): void {
+    const connection = this.attach(transportOf(socket));
+    if (connection !== undefined) void pump(socket, connection); // pump never rejects and ends with the socket
+  }
+
+  /** A connection over a transport; the caller feeds it. Undefined: refused, the transport is aborted. */
+  attach(transport: Transport): Connection | undefined {
+    const { limits, platform } = this.#hub;
+    if (this.#stopping || this.#connections.size >= limits.connectionsMax || this.#isCrowded(transport.peer.address)) {
+      transport.abort();
+      return undefined;
+    }
+    const connection = new Connection({
+      transport,
+      outbox: this.#outboxes.create(transport),
+      handler: this,
+      limits,
+      topicTable: this.#topicTable,
+      clock: platform.clock,
+    });
+    this.counters.connectionsAccepted++;
+    this.#connections.add(connection);
+    this.#halfOpen++;
+    return connection;
+  }
+
+  packet(connection: Connection, packet: IncomingPacket): void {
+    if (connection.parked.length > 0 && mustWait(packet)) return this.#park(connection, packet);
+    switch (packet.type) {
+      case "connect":
+        this.#halfOpen--;
+        return this.#connecting.connect(connection, packet);
+      case "publish":
+        if (!this.#publishing.packet(connection, packet)) this.#park(connection, packet);
+        return;
+      case "puback":
+        return this.#acknowledging.puback(connection, packet);
+      case "pubrec":
+        return this.#acknowledging.pubrec(connection, packet);
+      case "pubrel":
+        return this.#acknowledging.pubrel(connection, packet);
+      case "pubcomp":
+        return this.#acknowledging.pubcomp(connection, packet);
+      case "subscribe":
+        return this.#subscribing.subscribe(connection, packet);
+      case "unsubscribe":
+        return this.#subscribing.unsubscribe(connection, packet);
+      case "pingreq":
+        return connection.outbox.packet({ type: "pingresp" }); // [MQTT3-3.12.4-1] [MQTT5-3.12.4-1]
+      case "disconnect":
+        return this.#connecting.disconnect(connection, packet);
+      case "auth":
+        return connection.disconnect(REASON.protocolError, "There is no authentication to continue");
+    }
+  }
+
+  breach(connection: Connection, error: ProtocolError): void {
+    count(this.counters.disconnects, error.reasonCode);
+    const { address } = connection.transport.peer;
+    const clientId = connection.session?.clientId ?? "";
+    const text = `Closed ${clientId || "a client"} from ${address}: ${error.message}`;
+    this.#hub.tell("info", "connection.breach", text, { clientId, address, reasonCode: error.reasonCode });
+    if (error instanceof UnsupportedVersionError) {
+      connection.refuse(refusing(error.reasonCode), error.answerVersion); // [MQTT3-3.1.2-2] [MQTT5-3.1.2-2]
+    } else if (connection.phase === "new" && connection.version === 5) {
+      connection.refuse(refusing(error.reasonCode)); // [MQTT5-3.1.4-1]
+    } else {
+      connection.disconnect(error.reasonCode, error.message); // [MQTT3-3.1.4-1] [MQTT3-4.8.0-1] [MQTT5-4.13.1-1]
+    }
+    this.#connecting.leave(connection, { withWill: true, expirySeconds: undefined });
+  }
+
+  drained(connection: Connection): void {
+    this.#delivery.pump(connection);
+    const { session } = connection;
+    if (session !== undefined && session.replays.size > 0) this.#retained.replay(session);
+  }
+
+  closed(connection: Connection): void {
+    this.counters.bytesOut += connection.outbox.sentBytes;
+    this.#connections.delete(connection);
+    if (connection.connect === undefined) this.#halfOpen--;
+    this.#unpark(connection);
+    this.#acknowledging.closed(connection);
+    // [MQTT3-3.1.2-8] [MQTT5-3.1.2-8] the connection closed without DISCONNECT: its will is due.
+    this.#connecting.leave(connection, { withWill: true, expirySeconds: undefined });
+  }
+
+  /** The end of an event-loop turn: one write per connection. */
+  flush(): void {
+    this.#outboxes.flush();
+  }
+
+  /** A commit is durable: what found the log full may go on, if there is room now. */
+  committed(): void {
+    if (this.#parked.size === 0 || this.#hub.log.full) return;
+    for (const connection of this.#parked) this.#retryParked(connection);
+  }
+
+  /** Everything up to the position is in Kafka, except what was refused for good. */
+  uplinkReached(through: number, refused: readonly number[]): void {
+    this.#acknowledging.uplinkReached(through, refused);
+  }
+
+  /** What a downlink read, with the position it reached, in one commit. False: no room, try again later. */
+  publishFromKafka(messages: readonly Message[], positions: readonly DownlinkPosition[]): boolean {
+    if (this.#hub.log.full) return false;
+    for (const message of messages) this.#publishing.own(message, { fromKafka: true });
+    this.#hub.log.append({ type: "downlink", positions });
+    return true;
+  }
+
+  /** Coarse timer: keep-alive, slow handshakes, completions, deadlines. */
+  tick(): void {
+    const nowMs = this.#hub.platform.clock.nowMs();
+    for (const connection of this.#connections) this.#check(connection, nowMs);
+    this.#wills.tick();
+    this.committed();
+    this.#requestTurn();
+  }
+
+  /** Tells every client and closes; sessions stay as they are in the log, like after a crash. */
+  stop(): void {
+    this.#stopping = true;
+    for (const connection of this.#connections) {
+      this.#delivery.appendCompletions(connection);
+      if (connection.session !== undefined) this.#hub.connectionOf.delete(connection.session);
+      connection.disconnect(REASON.serverShuttingDown, "The gateway is stopping");
+    }
+    this.flush();
+  }
+
+  #isCrowded(address: string): boolean {
+    const { halfOpenMax, halfOpenPerAddressMax } = this.#hub.limits;
+    if (this.#halfOpen >= halfOpenMax) return true;
+    if (this.#halfOpen < halfOpenPerAddressMax) return false;
+    let fromAddress = 0;
+    for (const { phase, transport } of this.#connections) {
+      if (phase === "new" && transport.peer.address === address) fromAddress++;
+    }
+    return fromAddress >= halfOpenPerAddressMax;
+  }
+
+  #check(connection: Connection, nowMs: number): void {
+    switch (connection.phase) {
+      case "new":
+        if (nowMs - connection.openedMs > LIMITS.connectTimeoutMs) connection.close();
+        return;
+      case "open": {
+        const { keepAliveSeconds } = connection;
+        // [MQTT3-3.1.2-24] [MQTT5-3.1.2-22] one and a half times the keep-alive.
+        if (keepAliveSeconds > 0 && nowMs - connection.receivedMs > this.#keepAliveMs(connection)) {
+          count(this.counters.disconnects, REASON.keepAliveTimeout);
+          connection.disconnect(REASON.keepAliveTimeout, "No packet within one and a half times the keep-alive");
+          this.#connecting.leave(connection, { withWill: true, expirySeconds: undefined });
+          return;
+        }
+        if (nowMs - connection.completedMs >= LIMITS.completionIntervalMs) this.#delivery.appendCompletions(connection);
+        return;
+      }
+      default:
+        return;
+    }
+  }
+
+  /** While we do not read the client we cannot see its packets: its deadline waits, but not for ever. */
+  #keepAliveMs(connection: Connection): number {
+    const ownMs = connection.keepAliveSeconds * 1500;
+    return connection.isReading ? ownMs : Math.max(ownMs, LIMITS.keepAlivePauseMaxMs);
+  }
+
+  /** The log is full: a 3.1.1 client's packet waits, in order; what frees space is still handled. */
+  #park(connection: Connection, packet: IncomingPacket): void {
+    if (connection.parked.length === 0) this.#parked.add(connection);
+    connection.parked.push(packet);
+    this.counters.parked++;
+    // The first one waits in any case; the look-ahead behind it is bounded.
+    if (parkedBytes(connection.parked.slice(1)) <= LIMITS.parkedLookaheadBytes) return;
+    this.#hub.tell("warn", "connection.parked-out", "Closed a client: the log is full and too much waits", {
+      clientId: connection.session?.clientId ?? "",
+    });
+    this.#unpark(connection);
+    connection.disconnect(REASON.quotaExceeded);
+    this.#connecting.leave(connection, { withWill: true, expirySeconds: undefined });
+  }
+
+  #retryParked(connection: Connection): void {
+    const waiting = connection.parked.splice(0);
+    this.counters.parked -= waiting.length;
+    this.#parked.delete(connection);
+    for (const packet of waiting) {
+      if (!connection.isOpen) return;
+      this.packet(connection, packet);
+    }
+  }
+
+  #unpark(connection: Connection): void {
+    this.counters.parked -= connection.parked.length;
+    connection.parked.length = 0;
+    this.#parked.delete(connection);
+  }
+}
+
+/** Packets whose order against a waiting PUBLISH counts. */
+function mustWait(packet: IncomingPacket): boolean {
+  return packet.type === "publish" || packet.type === "subscribe" || packet.type === "unsubscribe";
+}
+
+function refusing(reasonCode: number): ConnackPacket {
+  return { type: "connack", sessionPresent: false, reasonCode };
+}

@@ -1,0 +1,212 @@
+/**
+ * What one connection is about to send. Packets are collected as references and encoded once per event-loop turn into one
+ * chunk per connection, because the system call is the cost, not the encoding. Knows packets and bytes, not sessions.
+ */
+import { LIMITS } from "../limits.ts";
+import { ackBytes, writeAck } from "../mqtt/ack_codec.ts";
+import { encodePacket } from "../mqtt/codec.ts";
+import type { Message } from "../mqtt/message.ts";
+import type { AckPacket, OutgoingPacket, ProtocolVersion } from "../mqtt/packet.ts";
+import type { PublishOptions } from "../mqtt/publish_codec.ts";
+import { packetIdOffset, publishBytes, writePublish } from "../mqtt/publish_codec.ts";
+import type { Transport } from "./transport.ts";
+
+/** Blocks from which chunks are carved. A chunk pins its block until the system has taken it. */
+class Slab {
+  #bytes = new Uint8Array(LIMITS.outboxSlabBytes);
+  #used = 0;
+
+  take(length: number): Uint8Array {
+    if (length > LIMITS.outboxSlabBytes / 4) return new Uint8Array(length);
+    if (this.#used + length > this.#bytes.byteLength) {
+      this.#bytes = new Uint8Array(LIMITS.outboxSlabBytes);
+      this.#used = 0;
+    }
+    const chunk = this.#bytes.subarray(this.#used, this.#used + length);
+    this.#used += length;
+    return chunk;
+  }
+}
+
+/** The last PUBLISH that was encoded: the next receiver of the same message gets a copy with its own packet identifier. */
+class Template {
+  #message: Message | undefined;
+  #options: PublishOptions | undefined;
+  #version: ProtocolVersion = 4;
+  #bytes = new Uint8Array(0);
+  #start = 0;
+  #length = 0;
+  #packetIdAt = 0;
+
+  /** Bytes that the PUBLISH takes. */
+  size(message: Message, options: PublishOptions, version: ProtocolVersion): number {
+    return this.#fits(message, options, version) ? this.#length : publishBytes(message, options, version);
+  }
+
+  write(
+    message: Message,
+    options: PublishOptions,
+    target: { readonly version: ProtocolVersion; readonly bytes: Uint8Array<ArrayBuffer>; readonly offset: number },
+  ): number {
+    const { version, bytes, offset } = target;
+    if (!this.#fits(message, options, version)) {
+      const end = writePublish(message, options, version, bytes, offset);
+      this.#message = message;
+      this.#options = options;
+      this.#version = version;
+      this.#bytes = bytes;
+      this.#start = offset;
+      this.#length = end - offset;
+      this.#packetIdAt = options.qos === 0 ? 0 : packetIdOffset(bytes, offset) - offset;
+      return end;
+    }
+    bytes.set(this.#bytes.subarray(this.#start, this.#start + this.#length), offset);
+    if (options.qos > 0) {
+      bytes[offset + this.#packetIdAt] = options.packetId >> 8;
+      bytes[offset + this.#packetIdAt + 1] = options.packetId & 0xff;
+    }
+    return offset + this.#length;
+  }
+
+  /** Chunks are recycled after the flush. */
+  forget(): void {
+    this.#message = undefined;
+  }
+
+  #fits(message: Message, options: PublishOptions, version: ProtocolVersion): boolean {
+    const last = this.#options;
+    return this.#message === message && last !== undefined && this.#version === version && last.qos === options.qos &&
+      last.retain === options.retain && last.dup === options.dup && options.topicAlias === undefined &&
+      last.topicAlias === undefined && last.messageExpirySeconds === options.messageExpirySeconds &&
+      sameIds(last.subscriptionIds, options.subscriptionIds);
+  }
+}
+
+function sameIds(left: readonly number[] | undefined, right: readonly number[] | undefined): boolean {
+  if (left === right) return true;
+  return left?.length === right?.length && (left?.every((id, index) => id === right?.[index]) ?? false);
+}
+
+/** All outboxes of the gateway: flushed together at the end of a turn. */
+export class Outboxes {
+  readonly #requestTurn: () => void;
+  readonly #slab = new Slab();
+  readonly #template = new Template();
+  #dirty: Outbox[] = [];
+
+  constructor(requestTurn: () => void) {
+    this.#requestTurn = requestTurn;
+  }
+
+  create(transport: Transport): Outbox {
+    return new Outbox(transport, (outbox) => {
+      if (this.#dirty.length === 0) this.#requestTurn();
+      this.#dirty.push(outbox);
+    });
+  }
+
+  /** One write for every connection that has something to send. */
+  flush(): void {
+    const dirty = this.#dirty;
+    if (dirty.length === 0) return;
+    this.#dirty = [];
+    for (const outbox of dirty) outbox.flush(this.#slab, this.#template);
+    this.#template.forget();
+  }
+}
+
+export class Outbox {
+  /** Set when the CONNECT is known. */
+  version: ProtocolVersion = 4;
+  readonly #transport: Transport;
+  readonly #markDirty: (outbox: Outbox) => void;
+  #messages: (Message | undefined)[] = [];
+  #packets: (PublishOptions | AckPacket | Uint8Array)[] = [];
+  #pendingBytes = 0;
+  #ending = false;
+  /** Bytes sent so far, for the metrics. */
+  sentBytes = 0;
+
+  constructor(transport: Transport, markDirty: (outbox: Outbox) => void) {
+    this.#transport = transport;
+    this.#markDirty = markDirty;
+  }
+
+  /** Estimate of what waits here and in the transport. */
+  get queuedBytes(): number {
+    return this.#pendingBytes + this.#transport.queuedBytes;
+  }
+
+  publish(message: Message, options: PublishOptions): void {
+    this.#push(message, options, message.payload.byteLength + message.topicName.length);
+  }
+
+  ack(packet: AckPacket): void {
+    this.#push(undefined, packet, 4);
+  }
+
+  packet(packet: OutgoingPacket): void {
+    const bytes = encodePacket(packet, this.version);
+    if (bytes.byteLength > 0) this.#push(undefined, bytes, bytes.byteLength);
+  }
+
+  /** Nothing more will be sent: FIN follows what is queued. */
+  end(): void {
+    if (this.#ending) return;
+    this.#ending = true;
+    if (this.#packets.length === 0) this.#markDirty(this);
+  }
+
+  #push(message: Message | undefined, packet: PublishOptions | AckPacket | Uint8Array, bytes: number): void {
+    if (this.#ending) return;
+    this.#messages.push(message);
+    this.#packets.push(packet);
+    this.#pendingBytes += bytes;
+    if (this.#packets.length === 1) this.#markDirty(this);
+  }
+
+  flush(slab: Slab, template: Template): void {
+    const packets = this.#packets;
+    if (packets.length > 0) {
+      const total = this.#size(template);
+      const chunk = slab.take(total) as Uint8Array<ArrayBuffer>; // Slab allocates plain buffers
+      this.#encode(chunk, template);
+      this.#messages = [];
+      this.#packets = [];
+      this.#pendingBytes = 0;
+      this.sentBytes += total;
+      this.#transport.write(chunk);
+    }
+    if (this.#ending) this.#transport.end();
+  }
+
+  #size(template: Template): number {
+    let total = 0;
+    for (let index = 0; index < this.#packets.length; index++) {
+      const packet = this.#packets[index];
+      const message = this.#messages[index];
+      if (packet === undefined) continue;
+      if (packet instanceof Uint8Array) total += packet.byteLength;
+      else if ("type" in packet) total += ackBytes(packet, this.version);
+      else if (message !== undefined) total += template.size(message, packet, this.version);
+    }
+    return total;
+  }
+
+  #encode(chunk: Uint8Array<ArrayBuffer>, template: Template): void {
+    let offset = 0;
+    for (let index = 0; index < this.#packets.length; index++) {
+      const packet = this.#packets[index];
+      const message = this.#messages[index];
+      if (packet === undefined) continue;
+      if (packet instanceof Uint8Array) {
+        chunk.set(packet, offset);
+        offset += packet.byteLength;
+      } else if ("type" in packet) {
+        offset = writeAck(packet, this.version, chunk, offset);
+      } else if (message !== undefined) {
+        offset = template.write(message, packet, { version: this.version, bytes: chunk, offset });
+      }
+    }
+  }
+}

@@ -1,0 +1,259 @@
+/**
+ * From a client's PUBLISH into the log and back to it as an acknowledgement, and the messages of the gateway itself (wills,
+ * what comes down from Kafka). Decides route, refusal and whether the log is needed, in that order, before appending.
+ */
+import type { MessageEntry, RouteChoice } from "../log/entry.ts";
+import type { Effect } from "../log/commit_builder.ts";
+import type { Message } from "../mqtt/message.ts";
+import type { PublishPacket } from "../mqtt/packet.ts";
+import { ProtocolError, REASON } from "../mqtt/reason_codes.ts";
+import type { Receiver } from "../mqtt/receivers.ts";
+import type { LossReason } from "../ports.ts";
+import type { Acknowledging } from "./acknowledging.ts";
+import type { Connection } from "./connection.ts";
+import { publishWeight } from "./connection.ts";
+import { count } from "./counters.ts";
+import type { Delivery } from "./delivery.ts";
+import type { Hub } from "./hub.ts";
+
+/** What became of a message that was offered. */
+export interface Published {
+  readonly position: number;
+  readonly receivers: readonly Receiver[];
+  readonly route: RouteChoice | undefined;
+}
+
+export class Publishing {
+  readonly #hub: Hub;
+  readonly #delivery: Delivery;
+  readonly #acknowledging: Acknowledging;
+
+  constructor(hub: Hub, parts: { readonly delivery: Delivery; readonly acknowledging: Acknowledging }) {
+    this.#hub = hub;
+    this.#delivery = parts.delivery;
+    this.#acknowledging = parts.acknowledging;
+  }
+
+  /** Handles a PUBLISH. False: a 3.1.1 client's message finds the log full and must wait; nothing has happened. */
+  packet(connection: Connection, packet: PublishPacket): boolean {
+    const topicName = resolveTopicName(connection, packet);
+    if (packet.qos > 0) this.#checkReceiveMaximum(connection, packet);
+    const { session } = connection;
+    if (session === undefined) return true;
+    if (packet.qos === 2 && (session.received.has(packet.packetId) || connection.receiving.has(packet.packetId))) {
+      this.#repeated(connection, packet, topicName);
+      return true;
+    }
+    const message: Message = {
+      topicName,
+      payload: packet.payload,
+      qos: packet.qos,
+      retain: packet.retain,
+      properties: packet.properties,
+      clientId: session.clientId,
+      receivedMs: this.#hub.log.clock.nowMs(),
+    };
+    const refusal = this.#refusal(connection, message);
+    if (refusal === PARK) return false;
+    this.#hub.counters.messagesIn[packet.qos]++;
+    this.#hub.counters.payloadBytesIn[packet.qos] += packet.payload.byteLength;
+    if (refusal !== undefined) this.#refuse(connection, packet, { message, reasonCode: refusal });
+    else if (packet.qos === 0) this.#qos0(message);
+    else this.#qos1or2(connection, packet, message);
+    return true;
+  }
+
+  /**
+   * Publishes a message of the gateway itself. Delivered when durable; the caller has checked for room. A message from
+   * Kafka never goes up again.
+   */
+  own(message: Message, options: { readonly fromKafka: boolean }): void {
+    const route = options.fromKafka ? undefined : this.#hub.router.route(message.topicName);
+    if (message.qos === 0 && !options.fromKafka) return this.#qos0(message);
+    const { receivers } = this.#append(message, { route, fromKafka: options.fromKafka });
+    this.#hub.log.after({ run: () => this.#deliver(message, receivers) });
+  }
+
+  #deliver(message: Message, receivers: readonly Receiver[]): void {
+    this.#delivery.deliver(message, receivers);
+  }
+
+  /** [MQTT5-3.3.4-9] and the same identifier used twice at once. */
+  #checkReceiveMaximum(connection: Connection, packet: PublishPacket): void {
+    if (connection.version !== 5 || connection.receiving.has(packet.packetId)) return;
+    if (packet.qos === 2 && connection.session?.received.has(packet.packetId)) return;
+    if (connection.unacknowledged.size >= this.#hub.limits.receiveMaximum) {
+      throw new ProtocolError(REASON.receiveMaximumExceeded, "More messages in flight than Receive Maximum allows");
+    }
+  }
+
+  /** A reason code, PARK, or undefined: the message is accepted. */
+  #refusal(connection: Connection, message: Message): number | undefined {
+    const { identity } = connection;
+    const { topicName, clientId } = message;
+    if (!this.#hub.access.allows({ action: "publish", identity, clientId, topicName })) return REASON.notAuthorized;
+    const route = this.#hub.router.route(topicName);
+    if (route !== undefined && message.qos > 0) {
+      const bytesMax = this.#hub.router.payloadBytesMax(route.kafkaTopic);
+      if (bytesMax !== undefined && message.payload.byteLength > bytesMax) return REASON.implementationSpecificError;
+    }
+    if (!this.#hub.log.full || message.qos === 0) return undefined;
+    const receivers = this.#hub.log.state.receivers(topicName);
+    if (route === undefined && !message.retain && !this.#delivery.needsLog(message, receivers)) return undefined;
+    return connection.version === 5 ? REASON.quotaExceeded : PARK;
+  }
+
+  #refuse(
+    connection: Connection,
+    packet: PublishPacket,
+    why: { readonly message: Message; readonly reasonCode: number },
+  ): void {
+    const { message, reasonCode } = why;
+    count(this.#hub.counters.publishesRefused, reasonCode);
+    if (packet.qos === 0) return;
+    const { packetId } = packet;
+    const type = packet.qos === 1 ? "puback" : "pubrec";
+    // MQTT 3.1.1 cannot be told: acknowledged, and lost where it is not merely forbidden.
+    const code = connection.version === 5 ? reasonCode : REASON.success;
+    if (connection.version !== 5 && reasonCode === REASON.implementationSpecificError) {
+      this.#lose(message, "kafka-refused", "Larger than its Kafka topic takes.");
+    }
+    const reasonString = refusalText(reasonCode);
+    this.#hub.log.after({
+      run: () => this.#acknowledging.send(connection, { type, packetId, reasonCode: code, reasonString }),
+    });
+  }
+
+  /** [MQTT3-4.3.3-2] [MQTT5-4.3.3-10] a QoS 2 PUBLISH whose first copy is known: acknowledged again, not published. */
+  #repeated(connection: Connection, packet: PublishPacket, topicName: string): void {
+    if (connection.receiving.has(packet.packetId)) return; // its PUBREC is on the way
+    const position = connection.session?.received.get(packet.packetId) ?? 0;
+    const waits = this.#hub.router.route(topicName)?.ackKafka ?? false;
+    connection.receiving.add(packet.packetId);
+    this.#hub.log.after({
+      run: () => this.#acknowledging.published(connection, packet, { position, waitsForKafka: waits, reasonCode: 0 }),
+    });
+  }
+
+  /** QoS 0: delivered at once; in the log only if a route takes it or it is retained. */
+  #qos0(message: Message): void {
+    let route = this.#hub.router.route(message.topicName);
+    if (route !== undefined && this.#hub.log.full) {
+      this.#lose(message, "log-full", "");
+      route = undefined;
+    }
+    const retain = message.retain && !this.#hub.log.full;
+    const receivers = route !== undefined || retain
+      ? this.#append(message, { route, fromKafka: false }).receivers
+      : this.#hub.log.state.receivers(message.topicName);
+    this.#delivery.deliver(message, receivers);
+  }
+
+  #qos1or2(connection: Connection, packet: PublishPacket, message: Message): void {
+    const { session } = connection;
+    const { qos, packetId } = packet;
+    if (session === undefined) return;
+    const route = this.#hub.router.route(message.topicName);
+    const { position, receivers } = this.#append(message, { route, fromKafka: false });
+    if (qos === 2) {
+      const entry = { type: "received", session: session.number, packetId, position } as const;
+      this.#hub.log.append(entry, { logged: session.durable });
+    }
+    const bytes = publishWeight(packet);
+    connection.unacknowledged.add(packetId);
+    connection.unacknowledgedBytes += bytes;
+    connection.receiving.add(packetId);
+    const nobody = receivers.length === 0 && route === undefined && !message.retain;
+    this.#hub.log.after(
+      new PublishedEffect(this.#delivery, this.#acknowledging, {
+        connection,
+        packet,
+        message,
+        receivers,
+        bytes,
+        position,
+        waitsForKafka: route?.ackKafka ?? false,
+        reasonCode: nobody && connection.version === 5 ? REASON.noMatchingSubscribers : REASON.success,
+      }),
+    );
+  }
+
+  #append(
+    message: Message,
+    about: { readonly route: RouteChoice | undefined; readonly fromKafka: boolean },
+  ): { readonly position: number; readonly receivers: readonly Receiver[] } {
+    const before = this.#hub.log.state.receivers(message.topicName);
+    const skipped = this.#delivery.skipped(message, before);
+    const logged = about.route !== undefined || message.retain || about.fromKafka ||
+      this.#delivery.needsLog(message, before);
+    const entry: MessageEntry = { type: "message", message, route: about.route, fromKafka: about.fromKafka, skipped };
+    return this.#hub.log.appendMessage(entry, { logged });
+  }
+
+  #lose(message: Message, reason: LossReason, detail: string): void {
+    const atMs = this.#hub.platform.clock.wallMs();
+    this.#hub.log.lose({ atMs, clientId: message.clientId, topicName: message.topicName, count: 1, reason, detail });
+  }
+}
+
+/** Marks a message that must wait for room. */
+const PARK = -1;
+
+interface PublishedAbout {
+  readonly connection: Connection;
+  readonly packet: PublishPacket;
+  readonly message: Message;
+  readonly receivers: readonly Receiver[];
+  readonly bytes: number;
+  readonly position: number;
+  readonly waitsForKafka: boolean;
+  readonly reasonCode: number;
+}
+
+/** A published message is durable: deliver, then acknowledge. */
+class PublishedEffect implements Effect {
+  readonly #delivery: Delivery;
+  readonly #acknowledging: Acknowledging;
+  readonly #about: PublishedAbout;
+
+  constructor(delivery: Delivery, acknowledging: Acknowledging, about: PublishedAbout) {
+    this.#delivery = delivery;
+    this.#acknowledging = acknowledging;
+    this.#about = about;
+  }
+
+  run(): void {
+    const { connection, message, receivers, bytes, packet } = this.#about;
+    this.#delivery.deliver(message, receivers);
+    connection.unacknowledgedBytes -= bytes;
+    this.#acknowledging.published(connection, packet, this.#about);
+    connection.checkReading();
+  }
+}
+
+/** [MQTT5-3.3.2-8…12] the topic name, looked up or remembered under its alias. */
+function resolveTopicName(connection: Connection, packet: PublishPacket): string {
+  const { topicAlias, topicName } = packet;
+  if (topicAlias === undefined) return topicName;
+  if (topicAlias > connection.topicAliasMaximum) {
+    throw new ProtocolError(REASON.topicAliasInvalid, "The topic alias is above Topic Alias Maximum");
+  }
+  if (topicName !== "") {
+    connection.topicAliases.set(topicAlias, topicName);
+    return topicName;
+  }
+  const known = connection.topicAliases.get(topicAlias);
+  if (known === undefined) throw new ProtocolError(REASON.protocolError, "The topic alias stands for no topic name");
+  return known;
+}
+
+function refusalText(reasonCode: number): string {
+  switch (reasonCode) {
+    case REASON.quotaExceeded:
+      return "The log is full";
+    case REASON.notAuthorized:
+      return "Not allowed to publish to this topic name";
+    default:
+      return "Larger than its Kafka topic takes";
+  }
+}

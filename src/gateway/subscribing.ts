@@ -1,0 +1,78 @@
+/** SUBSCRIBE and UNSUBSCRIBE: what is granted, and the answer after the commit. Retained messages follow (retained.ts). */
+import { parseSharedFilter, topicFilterError } from "../mqtt/topics.ts";
+import type { SubscribePacket, SubscriptionRequest, UnsubscribePacket } from "../mqtt/packet.ts";
+import { REASON } from "../mqtt/reason_codes.ts";
+import type { Session } from "../mqtt/session.ts";
+import type { Connection } from "./connection.ts";
+import type { Delivery } from "./delivery.ts";
+import type { Hub } from "./hub.ts";
+import type { Retained } from "./retained.ts";
+
+/** SUBACK's failure in 3.1.1 (§3.9.3). */
+const FAILURE = 0x80;
+
+export class Subscribing {
+  readonly #hub: Hub;
+  readonly #retained: Retained;
+  readonly #delivery: Delivery;
+
+  constructor(hub: Hub, parts: { readonly retained: Retained; readonly delivery: Delivery }) {
+    this.#hub = hub;
+    this.#retained = parts.retained;
+    this.#delivery = parts.delivery;
+  }
+
+  subscribe(connection: Connection, packet: SubscribePacket): void {
+    const { session } = connection;
+    if (session === undefined) return;
+    const { packetId, subscriptionId } = packet;
+    const reasonCodes = packet.subscriptions.map((subscription) => {
+      const refusal = this.#refusal(connection, session, subscription);
+      if (refusal !== undefined) return connection.version === 5 ? refusal : FAILURE;
+      const { retainHandling, topicFilter, qos } = subscription;
+      // [MQTT5-3.3.1-9] [MQTT5-3.3.1-10] [MQTT5-3.3.1-11]
+      const replayRetained = retainHandling === 0 || (retainHandling === 1 && !session.subscriptions.has(topicFilter));
+      this.#hub.log.append(
+        { type: "subscribed", session: session.number, subscription, subscriptionId, replayRetained },
+        { logged: session.durable },
+      );
+      return qos; // [MQTT3-3.9.3-1] the QoS granted
+    });
+    this.#hub.log.after({
+      run: () => {
+        connection.outbox.packet({ type: "suback", packetId, reasonCodes });
+        this.#retained.replay(session);
+        this.#delivery.pump(connection);
+      },
+    });
+  }
+
+  unsubscribe(connection: Connection, packet: UnsubscribePacket): void {
+    const { session } = connection;
+    if (session === undefined) return;
+    const { packetId } = packet;
+    const reasonCodes = packet.topicFilters.map((topicFilter) => {
+      if (topicFilterError(topicFilter) !== undefined) return REASON.topicFilterInvalid;
+      if (!session.subscriptions.has(topicFilter)) return REASON.noSubscriptionExisted;
+      this.#hub.log.append({ type: "unsubscribed", session: session.number, topicFilter }, { logged: session.durable });
+      return REASON.success;
+    });
+    this.#hub.log.after({ run: () => connection.outbox.packet({ type: "unsuback", packetId, reasonCodes }) });
+  }
+
+  #refusal(connection: Connection, session: Session, subscription: SubscriptionRequest): number | undefined {
+    const { topicFilter } = subscription;
+    const { limits, access, log } = this.#hub;
+    if (topicFilterError(topicFilter) !== undefined) return REASON.topicFilterInvalid;
+    if (topicFilter.split("/").length > limits.filterLevelsMax) return REASON.implementationSpecificError;
+    if (parseSharedFilter(topicFilter) !== undefined) return REASON.sharedSubscriptionsNotSupported;
+    const { identity } = connection;
+    if (!access.allows({ action: "subscribe", identity, clientId: session.clientId, topicFilter })) {
+      return REASON.notAuthorized;
+    }
+    if (session.subscriptions.has(topicFilter)) return undefined;
+    const tooMany = session.subscriptions.size >= limits.subscriptionsPerSessionMax ||
+      log.state.subscriptions.size >= limits.subscriptionsMax || (session.durable && log.full);
+    return tooMany ? REASON.quotaExceeded : undefined;
+  }
+}

@@ -1,0 +1,70 @@
+/** Wills and the end of sessions: what happens at a deadline on the log clock (MQTT 5 §3.1.2.5, §3.1.2.11.2). */
+import type { Session } from "../mqtt/session.ts";
+import type { Hub } from "./hub.ts";
+import type { Publishing } from "./publishing.ts";
+
+export class Wills {
+  readonly #hub: Hub;
+  readonly #publishing: Publishing;
+
+  constructor(hub: Hub, publishing: Publishing) {
+    this.#hub = hub;
+    this.#publishing = publishing;
+  }
+
+  /** After a start: everything that the recovered sessions have before them. */
+  schedule(): void {
+    for (const session of this.#hub.log.state.sessions.values()) {
+      const { expiresAtMs, will } = session;
+      if (expiresAtMs !== undefined) this.#hub.deadlines.add(expiresAtMs, session);
+      if (will?.dueMs !== undefined) this.#hub.deadlines.add(will.dueMs, session);
+    }
+  }
+
+  /** Looks at sessions whose deadlines have passed. Whoever reconnected meanwhile has none any more. */
+  tick(): void {
+    const nowMs = this.#hub.log.clock.nowMs();
+    for (let session = this.#hub.deadlines.take(nowMs); session; session = this.#hub.deadlines.take(nowMs)) {
+      if (session.connected || this.#hub.log.state.sessions.get(session.number) !== session) continue;
+      const { dueMs } = session.will ?? {};
+      if (dueMs !== undefined && dueMs <= nowMs) this.fire(session);
+      const { expiresAtMs } = session;
+      if (expiresAtMs === undefined || expiresAtMs > nowMs) continue;
+      // The will of a session that ended with its connection may wait behind a restart for its client's return.
+      if (session.will !== undefined && session.expirySeconds === 0) continue;
+      this.endSession(session);
+    }
+  }
+
+  /** [MQTT3-3.1.2-8] [MQTT5-3.1.2-8] publishes the will; it is published once, whatever happens. */
+  fire(session: Session): void {
+    const will = session.will?.will;
+    if (will === undefined) return;
+    const { log, access, counters } = this.#hub;
+    log.append({ type: "will-fired", session: session.number }, { logged: session.logged });
+    const { topicName, payload, qos, retain, properties } = will;
+    const { clientId, owner } = session;
+    const identity = { user: owner === "" ? undefined : owner };
+    // The right may be gone since CONNECT.
+    if (!access.allows({ action: "publish", identity, clientId, topicName })) return;
+    if (log.full) {
+      const atMs = this.#hub.platform.clock.wallMs();
+      log.lose({ atMs, clientId, topicName, count: 1, reason: "log-full", detail: "A will found no room." });
+      return;
+    }
+    counters.willsPublished++;
+    const receivedMs = log.clock.nowMs();
+    this.#publishing.own({ topicName, payload, qos, retain, properties, clientId, receivedMs }, { fromKafka: false });
+    // A session that had to outlive its end for this will can end now.
+    if (!session.connected && session.expirySeconds === 0) this.endSession(session);
+  }
+
+  /** The session is over; a will that it still owes is due now [MQTT5-3.1.3-9]. */
+  endSession(session: Session): void {
+    const { log } = this.#hub;
+    if (log.state.sessions.get(session.number) !== session) return;
+    if (session.will?.dueMs !== undefined) this.fire(session);
+    if (log.state.sessions.get(session.number) !== session) return;
+    log.append({ type: "session-ended", session: session.number }, { logged: session.logged });
+  }
+}

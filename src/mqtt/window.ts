@@ -1,0 +1,112 @@
+/**
+ * What is in flight to one client on one connection: which places were sent, which it is done with, and whether there is
+ * room for more (MQTT 5 §3.3.4 flow control, §4.9). Dies with the connection; the session's places live on.
+ */
+import { LIMITS } from "../limits.ts";
+import type { Places } from "./places.ts";
+
+export interface WindowOptions {
+  /** The client's Receive Maximum and our own cap, whichever is lower. */
+  readonly countMax: number;
+  readonly bytesMax: number;
+}
+
+export interface Completion {
+  readonly through: number;
+  readonly exceptions: readonly number[];
+}
+
+export class Window {
+  readonly #places: Places;
+  readonly #options: WindowOptions;
+  /** Next place to look at for sending. */
+  #next: number;
+  #count = 0;
+  #bytes = 0;
+  /** Done by the client, completion not yet appended. */
+  readonly #acknowledged = new Set<number>();
+  #acknowledgedThrough = 0;
+
+  constructor(places: Places, options: WindowOptions) {
+    this.#places = places;
+    this.#options = options;
+    this.#next = places.first;
+  }
+
+  /** Next place to send; places before it were sent on this connection, or are done. */
+  get next(): number {
+    return this.#next;
+  }
+
+  /** Messages in flight. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Places done by the client whose completion is to be appended. */
+  get acknowledgedCount(): number {
+    return this.#acknowledged.size;
+  }
+
+  /** Whether a message that takes the next free place would be sent at once. */
+  get hasReserve(): boolean {
+    const unsent = this.#places.next - this.#next;
+    return this.#count + unsent < this.#options.countMax && this.#bytes < this.#options.bytesMax;
+  }
+
+  /** Whether the next place may be sent: by count, bytes (one message always fits) and span of packet identifiers. */
+  get isOpen(): boolean {
+    return this.#count < this.#options.countMax && (this.#count === 0 || this.#bytes < this.#options.bytesMax) &&
+      !this.isSpanFull;
+  }
+
+  /** So far behind the oldest open place that packet identifiers would repeat: completions must be appended first. */
+  get isSpanFull(): boolean {
+    return this.#next - this.#places.first >= LIMITS.windowSpanMax;
+  }
+
+  /** The next place is done without sending. */
+  skip(): void {
+    this.#next++;
+  }
+
+  /** The next place was sent. */
+  sent(): void {
+    this.#count++;
+    this.#bytes += this.#places.bytes(this.#next);
+    this.#next++;
+  }
+
+  /** The place in flight under a packet identifier. */
+  placeOf(packetId: number): number | undefined {
+    const place = this.#places.placeOf(packetId, this.#next);
+    return place === undefined || this.#acknowledged.has(place) ? undefined : place;
+  }
+
+  /** The client is done with a place in flight: the window opens at once. */
+  acknowledge(place: number): void {
+    this.#acknowledged.add(place);
+    if (place > this.#acknowledgedThrough) this.#acknowledgedThrough = place;
+    this.#count--;
+    this.#bytes -= this.#places.bytes(place);
+  }
+
+  /** A place is lost for good before it was sent: done like an acknowledged one. */
+  drop(): void {
+    this.#acknowledged.add(this.#next);
+    this.#acknowledgedThrough = Math.max(this.#acknowledgedThrough, this.#next);
+    this.#next++;
+  }
+
+  /** What to append about the acknowledged places, and forgets them; undefined for none. */
+  takeCompletion(): Completion | undefined {
+    if (this.#acknowledged.size === 0) return undefined;
+    const through = this.#acknowledgedThrough;
+    const exceptions: number[] = [];
+    for (let place = this.#places.first; place <= through; place++) {
+      if (this.#places.position(place) !== undefined && !this.#acknowledged.has(place)) exceptions.push(place);
+    }
+    this.#acknowledged.clear();
+    return { through, exceptions };
+  }
+}
