@@ -90,6 +90,26 @@ test("a change of other filters keeps the cached result, a change of a matching 
   assert.deepEqual(ids(tree.match("a/b")), [0, 1]);
 });
 
+test("a change of a matching filter is seen after however many other changes", () => {
+  const [first = { id: 0 }, second = { id: 1 }] = ENTRIES;
+  for (let others = 0; others < 200; others++) {
+    const tree = new FilterTree<Entry>();
+    assert.deepEqual(tree.match("a/b"), []);
+    tree.add("a/#", first);
+    for (let at = 0; at < others; at++) tree.add(`other/${at}`, second);
+    assert.deepEqual(tree.match("a/b"), [first], `after ${others}`);
+  }
+});
+
+test("more names than the cache holds are matched rightly, before and after a change", () => {
+  const tree = new FilterTree<Entry>();
+  const [first = { id: 0 }, second = { id: 1 }] = ENTRIES;
+  tree.add("a/+", first);
+  for (let at = 0; at < 150_000; at++) assert.equal(tree.match(`a/${at}`).length, 1);
+  tree.add("a/#", second);
+  for (let at = 149_999; at >= 0; at -= 37) assert.equal(tree.match(`a/${at}`).length, 2);
+});
+
 test("100,000 subscribers of one filter join and leave without quadratic cost", () => {
   const tree = new FilterTree<Entry>();
   const entries = Array.from({ length: 100_000 }, (_, id) => ({ id }));

@@ -83,6 +83,19 @@ test("a filter visits only branches that can match", () => {
   assert.ok(performance.now() - again < everythingMs / 5);
 });
 
+test("deleted names leave no branches behind to walk through", () => {
+  const tree = new TopicNameTree<number>();
+  const names = Array.from({ length: 100_000 }, (_, at) => `plant/sensor-${at >> 1}/value/${at & 1}`);
+  for (const name of names) tree.set(name, 0);
+  const started = performance.now();
+  assert.equal([...tree.matching("#")].length, names.length);
+  const everythingMs = performance.now() - started;
+  for (const name of names) assert.ok(tree.delete(name));
+  const again = performance.now();
+  assert.deepEqual([...tree.matching("#")], []);
+  assert.ok(performance.now() - again < everythingMs / 5);
+});
+
 test("65,535 levels do not overflow the stack", () => {
   const tree = new TopicNameTree<number>();
   const deep = "/".repeat(65_535);

@@ -31,6 +31,17 @@ test("names in other bytes than a known one are not mistaken for it", () => {
   }
 });
 
+test("names with the same hash are told apart by their bytes", () => {
+  const table = new TopicTable({ namesMax: 16 });
+  // Pairs that collide in 32-bit FNV-1a.
+  for (
+    const name of ["costarring", "liquid", "costarring", "declinate", "macallums", "declinate", "altarage", "zinke"]
+  ) {
+    const bytes = encode(name);
+    assert.equal(table.intern(bytes, 0, bytes.length), name);
+  }
+});
+
 test("what is no topic name is refused every time, also beyond the length that is interned", () => {
   const table = new TopicTable({ namesMax: 16 });
   const long = "x".repeat(2_000);
