@@ -91,9 +91,14 @@ test("deleted names leave no branches behind to walk through", () => {
   assert.equal([...tree.matching("#")].length, names.length);
   const everythingMs = performance.now() - started;
   for (const name of names) assert.ok(tree.delete(name));
-  const again = performance.now();
-  assert.deepEqual([...tree.matching("#")], []);
-  assert.ok(performance.now() - again < everythingMs / 5);
+  let nothingMs = Infinity;
+  for (let round = 0; round < 10; round++) {
+    const again = performance.now();
+    assert.deepEqual([...tree.matching("#")], []);
+    nothingMs = Math.min(nothingMs, performance.now() - again);
+  }
+  // The empty branches alone would take about a tenth.
+  assert.ok(nothingMs < everythingMs / 100, `${nothingMs} of ${everythingMs} ms`);
 });
 
 test("65,535 levels do not overflow the stack", () => {
