@@ -2,6 +2,7 @@
 // Tests skip themselves when their tool is missing; with CI=true a missing tool is a failure.
 
 import { spawnSync } from "node:child_process";
+import { pythonWithPaho } from "../test/support/python.ts";
 
 interface Tool {
   readonly name: string;
@@ -20,7 +21,7 @@ const tools: readonly Tool[] = [
   { name: "mosquitto_pub", aptPackage: "mosquitto-clients", isThere: () => starts("mosquitto_pub", ["--help"]) },
   { name: "mosquitto_sub", aptPackage: "mosquitto-clients", isThere: () => starts("mosquitto_sub", ["--help"]) },
   { name: "kcat", aptPackage: "kcat", isThere: () => starts("kcat", ["-V"]) },
-  { name: "paho-mqtt for Python", aptPackage: "python3-paho-mqtt", isThere: hasPaho },
+  { name: "paho-mqtt for Python", aptPackage: "python3-paho-mqtt", isThere: () => pythonWithPaho() !== undefined },
   { name: "openssl", aptPackage: "openssl", isThere: () => starts("openssl", ["version"]) },
 ];
 
@@ -48,9 +49,4 @@ function hasJava(): boolean {
   const { stderr, error } = spawnSync("java", ["-version"], { encoding: "utf8", timeout: 20_000 });
   const version = error === undefined ? /version "(\d+)/.exec(stderr)?.[1] : undefined;
   return version !== undefined && Number(version) >= javaVersionMin;
-}
-
-function hasPaho(): boolean {
-  const { status } = spawnSync("python3", ["-c", "import paho.mqtt.client"], { stdio: "ignore", timeout: 20_000 });
-  return status === 0;
 }
