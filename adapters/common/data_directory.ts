@@ -19,6 +19,7 @@ import {
 import { dirname, join, resolve } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { TributaryError } from "../../src/errors.ts";
+import { LIMITS } from "../../src/limits.ts";
 import { sqliteCode, storeError } from "./store_errors.ts";
 
 const LOCK_FILE = "lock.sqlite";
@@ -109,6 +110,8 @@ export function lockDirectory(directory: string): DatabaseSync {
   try {
     createPrivate(path);
     connection = new DatabaseSync(path);
+    // Nothing is ever written, so no journal file need lie about.
+    connection.prepare("PRAGMA journal_mode = MEMORY").get();
     connection.prepare("BEGIN EXCLUSIVE").run();
     return connection;
   } catch (error) {
@@ -145,21 +148,29 @@ export class Ballast {
     return this.#present;
   }
 
+  /**
+   * At the start, before SQLite writes anything: a disk filled meanwhile could not even take the files that opening
+   * needs. (The one thing that a start which is refused later may have changed.)
+   */
+  adopt(): void {
+    this.#present = this.#isAllocated();
+    if (this.#present && this.#freeBytes() < Math.min(this.#bytes, LIMITS.writeAheadLogBytes)) this.spend();
+  }
+
   /** Makes it again if the disk has room for twice its size, so that it does not come and go. Cheap while present. */
   restore(): void {
     if (this.#present) return;
-    if (this.#isAllocated()) {
-      this.#present = true;
-      return;
-    }
-    const disk = statfsSync(this.#directory);
-    if (disk.bavail * disk.bsize < 2 * this.#bytes) return;
-    this.#present = this.#write();
+    if (this.#freeBytes() >= 2 * this.#bytes) this.#present = this.#write();
   }
 
   spend(): void {
     rmSync(this.#path, { force: true });
     this.#present = false;
+  }
+
+  #freeBytes(): number {
+    const disk = statfsSync(this.#directory);
+    return disk.bavail * disk.bsize;
   }
 
   #isAllocated(): boolean {

@@ -31,6 +31,8 @@ export interface SqliteOptions {
 
 /** SQLite's default and the unit of every page count below. */
 const PAGE_BYTES = 4_096;
+/** Pages given back per commit while the disk is full: at most half a write-ahead log. */
+const SHRINK_PAGES = Math.floor(LIMITS.writeAheadLogBytes / PAGE_BYTES / 2);
 
 export class SqliteDatabase {
   readonly #directory: string;
@@ -52,11 +54,15 @@ export class SqliteDatabase {
     const opened: DatabaseSync[] = [];
     try {
       this.#lock = keep(opened, lockDirectory(directory));
+      this.#ballast = new Ballast(directory, options.ballastBytes);
+      this.#ballast.adopt();
       refuseForeignFormat(directory);
       createPrivate(databasePath(directory));
       this.#writer = keep(opened, new DatabaseSync(databasePath(directory)));
-      prepareWriter(this.#writer, options.maxBytes);
-      this.#ballast = new Ballast(directory, options.ballastBytes);
+      prepareWriter(this.#writer);
+      // What a crash left in the write-ahead log moves before anything is added: a flipped bit there drops all after it.
+      this.#whenFullOnceMore(() => pragma(this.#writer, "wal_checkpoint(TRUNCATE)"));
+      pragma(this.#writer, `max_page_count = ${Math.ceil((options.maxBytes + LIMITS.headRoomBytes) / PAGE_BYTES)}`);
       this.#ballast.restore();
       this.#readConnection = keep(opened, new DatabaseSync(databasePath(directory), { readOnly: true }));
       this.#reader = new SqliteReader(this.#readConnection);
@@ -150,11 +156,25 @@ export class SqliteDatabase {
     }
   }
 
+  /** Needs room on the disk: that of others, or what the log itself no longer uses. */
   #restoreBallast(): void {
+    if (this.#ballast.present) return;
     try {
+      if (Number(this.#statements.freePages.get()?.["pages"]) > 0) this.#shrink();
       this.#ballast.restore();
     } catch (error) {
       throw storeError("write the ballast file in", this.#directory, error, "store.io");
+    }
+  }
+
+  /** Gives free pages back to the disk, a few at a time: SQLite would keep the file as large as it ever was. */
+  #shrink(): void {
+    try {
+      this.#statements.shrink.all();
+      this.#statements.checkpoint.get();
+      this.#walPages = 0;
+    } catch (error) {
+      if (sqliteCode(error) !== SQLITE_FULL) throw error;
     }
   }
 
@@ -206,7 +226,9 @@ function existsWithContent(directory: string): boolean {
   return (statSync(databasePath(directory), { throwIfNoEntry: false })?.size ?? 0) > 0;
 }
 
-function prepareWriter(writer: DatabaseSync, maxBytes: number): void {
+function prepareWriter(writer: DatabaseSync): void {
+  // Only for #shrink; measured, it costs nothing else.
+  pragma(writer, "auto_vacuum = INCREMENTAL");
   pragma(writer, `page_size = ${PAGE_BYTES}`);
   const mode = pragma(writer, "journal_mode = WAL");
   if (mode !== "wal") throw new Error("the file system does not support SQLite's write-ahead log");
@@ -224,9 +246,6 @@ function prepareWriter(writer: DatabaseSync, maxBytes: number): void {
     pragma(writer, `user_version = ${FORMAT_VERSION}`);
     writer.prepare("COMMIT").run();
   }
-  // What a crash left in the write-ahead log moves before anything is added: one flipped bit there drops all after it.
-  pragma(writer, "wal_checkpoint(TRUNCATE)");
-  pragma(writer, `max_page_count = ${Math.ceil((maxBytes + LIMITS.headRoomBytes) / PAGE_BYTES)}`);
 }
 
 const SQL = {
@@ -235,6 +254,8 @@ const SQL = {
   commit: "COMMIT",
   rollback: "ROLLBACK",
   checkpoint: "PRAGMA wal_checkpoint(PASSIVE)",
+  shrink: `PRAGMA incremental_vacuum(${SHRINK_PAGES})`,
+  freePages: "SELECT freelist_count AS pages FROM pragma_freelist_count()",
   usedPages: "SELECT page_count - freelist_count AS pages FROM pragma_page_count(), pragma_freelist_count()",
   removeRow: "DELETE FROM batch WHERE first = ?",
   addRow: "INSERT INTO batch(first, span, routed_through, crc, body) VALUES (?, ?, ?, ?, ?)",

@@ -254,6 +254,7 @@ class MemoryStore implements Store {
   }
 
   async close(): Promise<void> {
+    if (this.#state === "dead") return;
     if (this.#state === "open") this.#state = "closed";
     await this.#idle;
     if (this.#state === "closed") this.#disk.detach(this);
