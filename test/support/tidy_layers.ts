@@ -32,6 +32,7 @@ export const layers: readonly Layer[] = [
       ...foundation,
       "src/log/",
       "src/mqtt/topics.ts",
+      "src/mqtt/utf8.ts",
       "src/mqtt/message.ts",
       "src/telemetry/",
       "@platformatic/kafka",
