@@ -119,8 +119,14 @@ export const LIMITS = {
   coarseTimerMs: 250,
   /** Clean stop: connections are told, the last commit is awaited, then the process ends in any case. */
   stopTimeoutMs: 10_000,
-  /** Characters of one value in an event: a hostile client identifier must not flood the operator's screen. */
+  /** Characters of one value and of the whole text of an event: a hostile client must not flood the operator's screen. */
   eventValueMax: 256,
+  eventTextMax: 2_000,
+  /** Events of one kind within one window; what is left out is counted in a line of its own. */
+  eventsPerWindowMax: 100,
+  eventWindowMs: 10_000,
+  /** Label sets of one metric; further ones are counted together, so that captured topics cannot fill the memory. */
+  seriesPerMetricMax: 1_000,
 } as const;
 
 /** Default and range of a limit that an operator may set, and what it is for (one sentence, printed in the documents). */
