@@ -1,0 +1,186 @@
+/**
+ * The whole broker in memory: engine, memory store, virtual time and transports that a test writes packets into and reads
+ * packets from. What a test sees is bytes on a connection, as on the network.
+ */
+import { Buffer } from "node:buffer";
+import mqttPacket from "mqtt-packet";
+import type { Packet } from "mqtt-packet";
+import { createAccess } from "../../src/access/access.ts";
+import type { Engine, EngineOptions } from "../../src/gateway/engine.ts";
+import { openEngine } from "../../src/gateway/engine.ts";
+import type { Receiving, Transport } from "../../src/gateway/transport.ts";
+import { DEFAULT_LIMITS } from "../../src/limits.ts";
+import { createMemoryStore, MemoryDisk } from "../../src/log/memory_store.ts";
+import { VirtualPlatform } from "../simulation/virtual_clock.ts";
+
+/** A network connection in memory. */
+export class TestConnection implements Transport {
+  readonly peer = { address: "127.0.0.1", port: 40_000 };
+  queuedBytes = 0;
+  onDrain: () => void = () => {};
+  /** Packets the gateway sent and nobody took yet. */
+  readonly received: Packet[] = [];
+  /** The gateway sent FIN, or ended the connection. */
+  isEnded = false;
+  isAborted = false;
+  /** While true, what the gateway writes stays queued like at a peer that does not read. */
+  isStalled = false;
+  receiving: Receiving | undefined;
+  readonly version: number;
+  readonly #parser: ReturnType<typeof mqttPacket.parser>;
+  #stalled: Uint8Array[] = [];
+
+  constructor(version: number) {
+    this.version = version;
+    this.#parser = mqttPacket.parser({ protocolVersion: version });
+    this.#parser.on("packet", (packet: Packet) => this.received.push(packet));
+  }
+
+  write(chunk: Uint8Array): void {
+    if (this.isStalled) {
+      this.queuedBytes += chunk.byteLength;
+      this.#stalled.push(chunk);
+      return;
+    }
+    this.#parser.parse(Buffer.from(chunk)); // copies: chunks may be recycled
+  }
+
+  /** The peer reads again. */
+  flow(): void {
+    this.isStalled = false;
+    const chunks = this.#stalled;
+    this.#stalled = [];
+    this.queuedBytes = 0;
+    for (const chunk of chunks) this.write(chunk);
+    this.onDrain();
+  }
+
+  end(): void {
+    this.isEnded = true;
+  }
+
+  abort(): void {
+    this.isEnded = true;
+    this.isAborted = true;
+  }
+
+  send(packet: Packet): void {
+    this.sendBytes(mqttPacket.generate(packet, { protocolVersion: this.version }));
+  }
+
+  sendBytes(bytes: Uint8Array): void {
+    void this.receiving?.receive(Uint8Array.from(bytes));
+  }
+
+  /** The network connection breaks. */
+  cut(): void {
+    this.receiving?.ended();
+  }
+
+  /** Takes the received packets of a command out. */
+  take<Cmd extends Packet["cmd"]>(cmd: Cmd): Extract<Packet, { cmd: Cmd }>[] {
+    const taken = this.received.filter((packet) => packet.cmd === cmd);
+    for (const packet of taken) this.received.splice(this.received.indexOf(packet), 1);
+    return taken as Extract<Packet, { cmd: Cmd }>[]; // filtered by exactly that
+  }
+}
+
+export type TestEngineOptions = Partial<
+  Pick<EngineOptions, "limits" | "router" | "access" | "logBytesMax" | "site" | "groupMs">
+>;
+
+/** One gateway on one disk, which can be killed and started again. */
+export class TestGateway {
+  readonly disk: MemoryDisk;
+  readonly platform: VirtualPlatform;
+  readonly #options: TestEngineOptions;
+  fatal: Error | undefined;
+  #engine: Engine | undefined;
+
+  constructor(options: TestEngineOptions & { readonly disk?: MemoryDisk; readonly seed?: number } = {}) {
+    this.disk = options.disk ?? new MemoryDisk();
+    this.platform = new VirtualPlatform({ seed: options.seed ?? 1 });
+    this.#options = options;
+  }
+
+  static async start(options?: ConstructorParameters<typeof TestGateway>[0]): Promise<TestGateway> {
+    const gateway = new TestGateway(options);
+    await gateway.start();
+    return gateway;
+  }
+
+  get engine(): Engine {
+    if (this.#engine === undefined) throw new Error("The test gateway is not running");
+    return this.#engine;
+  }
+
+  async start(): Promise<void> {
+    this.#engine = await openEngine({
+      access: createAccess({ allowAnonymous: true, passwords: undefined }),
+      limits: DEFAULT_LIMITS,
+      router: { route: () => undefined, payloadBytesMax: () => undefined },
+      site: undefined,
+      logBytesMax: 1_073_741_824,
+      groupMs: 0,
+      ...this.#options,
+      store: createMemoryStore(this.disk),
+      platform: this.platform,
+      tell: () => {},
+      onFatal: (error) => this.fatal = error,
+    });
+    await this.quiet();
+  }
+
+  /** kill -9: what is not committed is gone. */
+  kill(unsynced: "lost" | "kept" = "lost"): void {
+    this.disk.kill({ unsynced });
+    this.platform.clock.dropTimers();
+    this.platform.dropTurn();
+    this.#engine = undefined;
+  }
+
+  async stop(): Promise<void> {
+    const stopped = this.engine.stop();
+    let done = false;
+    void stopped.then(() => done = true);
+    while (!done) await this.platform.quiesce();
+    await stopped;
+    this.platform.clock.dropTimers();
+    this.#engine = undefined;
+  }
+
+  /** Until nothing is left to do at this instant. */
+  quiet(): Promise<void> {
+    return this.platform.quiesce();
+  }
+
+  async advance(ms: number): Promise<void> {
+    for (let passed = 0; passed < ms; passed += 250) {
+      this.platform.clock.advance(Math.min(250, ms - passed));
+      await this.quiet();
+    }
+  }
+
+  open(version = 4): TestConnection {
+    const connection = new TestConnection(version);
+    connection.receiving = this.engine.gateway.attach(connection);
+    return connection;
+  }
+
+  /** Connects and takes the CONNACK. */
+  async connect(options: Partial<Extract<Packet, { cmd: "connect" }>> = {}): Promise<TestConnection> {
+    const version = options.protocolVersion ?? 4;
+    const connection = this.open(version);
+    connection.send({
+      cmd: "connect",
+      protocolId: version === 3 ? "MQIsdp" : "MQTT",
+      protocolVersion: version,
+      clientId: "client",
+      clean: true,
+      keepalive: 0,
+      ...options,
+    });
+    await this.quiet();
+    return connection;
+  }
+}
