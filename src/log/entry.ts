@@ -14,6 +14,10 @@ export interface RouteChoice {
   readonly key: string;
   /** The acknowledgement waits until Kafka has it. */
   readonly ackKafka: boolean;
+  /** Kafka topic and key do not yield the topic name: the record carries `mqtt-topic`. */
+  readonly needsTopicHeader: boolean;
+  /** The Kafka topic comes from a capture: an unknown one is a dead letter, not an outage. */
+  readonly fromCapture: boolean;
   /** When Kafka refuses it, or its literal topic, it goes to the dead-letter topic. */
   readonly deadLetterWhenRefused: boolean;
   /** When the log is full it may be dropped, oldest first. */

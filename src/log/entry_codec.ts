@@ -213,6 +213,8 @@ const ROUTE_DEAD_LETTER = 2;
 const ROUTE_DROP_OLDEST = 4;
 const ROUTE_KEY_IS_TOPIC_NAME = 8;
 const ROUTE_REASON = 16;
+const ROUTE_TOPIC_HEADER = 32;
+const ROUTE_FROM_CAPTURE = 64;
 
 function writeMessageEntry(out: Writer, entry: MessageEntry): void {
   const { message, route, skipped } = entry;
@@ -255,7 +257,8 @@ function writeRoute(out: Writer, route: RouteChoice, topicName: string): void {
   out.byte(
     (route.ackKafka ? ROUTE_ACK_KAFKA : 0) | (route.deadLetterWhenRefused ? ROUTE_DEAD_LETTER : 0) |
       (route.dropOldest ? ROUTE_DROP_OLDEST : 0) | (sameKey ? ROUTE_KEY_IS_TOPIC_NAME : 0) |
-      (route.deadLetterReason === undefined ? 0 : ROUTE_REASON),
+      (route.deadLetterReason === undefined ? 0 : ROUTE_REASON) |
+      (route.needsTopicHeader ? ROUTE_TOPIC_HEADER : 0) | (route.fromCapture ? ROUTE_FROM_CAPTURE : 0),
   );
   out.string(route.kafkaTopic);
   if (!sameKey) out.string(route.key);
@@ -268,6 +271,8 @@ function readRoute(input: Reader, topicName: string): RouteChoice {
     ackKafka: (flags & ROUTE_ACK_KAFKA) !== 0,
     deadLetterWhenRefused: (flags & ROUTE_DEAD_LETTER) !== 0,
     dropOldest: (flags & ROUTE_DROP_OLDEST) !== 0,
+    needsTopicHeader: (flags & ROUTE_TOPIC_HEADER) !== 0,
+    fromCapture: (flags & ROUTE_FROM_CAPTURE) !== 0,
     kafkaTopic: input.string(),
     key: flags & ROUTE_KEY_IS_TOPIC_NAME ? topicName : input.string(),
     deadLetterReason: flags & ROUTE_REASON ? input.string() : undefined,

@@ -3,7 +3,7 @@
  * with a disk happens on command. Deterministic: no timers, no randomness. Knows nothing of entries or messages.
  */
 
-import { assert, type ErrorCode, TributaryError } from "../errors.ts";
+import { assert, AssertionFailed, type ErrorCode, TributaryError } from "../errors.ts";
 import { LIMITS } from "../limits.ts";
 import type { Loss, RowsRead, Store, StoreCommit, StoreDamage, StoreOpened, StoreSpace } from "../ports.ts";
 import { MemoryContent } from "./memory_content.ts";
@@ -208,7 +208,7 @@ class MemoryStore implements Store {
   #waiting: StoreCommit | undefined;
   #idle: Promise<void> = Promise.resolve();
   /** The first failed commit; a later one could succeed and lie. */
-  #failure: unknown;
+  #failure: Error | undefined;
 
   constructor(disk: MemoryDisk) {
     this.#disk = disk;
@@ -233,8 +233,8 @@ class MemoryStore implements Store {
         try {
           resolve(this.#disk.write(copy));
         } catch (error) {
-          this.#failure = error;
-          reject(error);
+          this.#failure = error instanceof Error ? error : new AssertionFailed(String(error));
+          reject(this.#failure);
         }
         this.#waiting = undefined;
       });
