@@ -50,6 +50,8 @@ export class Connection implements Receiving {
   session: Session | undefined;
   window: Window | undefined;
   readonly openedMs: number;
+  /** Bytes received so far, for the metrics. */
+  receivedBytes = 0;
   /** When the last packet came, on the monotonic clock. */
   receivedMs: number;
   keepAliveSeconds = 0;
@@ -106,6 +108,7 @@ export class Connection implements Receiving {
   }
 
   receive(chunk: Uint8Array): Promise<void> | undefined {
+    this.receivedBytes += chunk.byteLength;
     if (this.phase === "closing" || this.phase === "closed") return undefined; // read to the end, so that FIN is seen
     this.#decoder.push(chunk);
     this.#process();

@@ -41,6 +41,15 @@ export interface GatewayOptions {
   readonly requestTurn: () => void;
 }
 
+export interface GatewayFigures {
+  readonly connected: number;
+  readonly halfOpen: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  /** Places of all sessions. */
+  readonly waiting: number;
+}
+
 export class Gateway implements ConnectionHandler {
   readonly counters: Counters = new Counters();
   readonly #hub: Hub;
@@ -77,9 +86,16 @@ export class Gateway implements ConnectionHandler {
     this.#wills.schedule();
   }
 
-  /** Open network connections, known clients or not. */
-  get connectionCount(): number {
-    return this.#connections.size;
+  /** What is there now, and totals that open connections still count themselves. Walks all connections and sessions. */
+  figures(): GatewayFigures {
+    let { bytesIn, bytesOut } = this.counters;
+    for (const connection of this.#connections) {
+      bytesIn += connection.receivedBytes;
+      bytesOut += connection.outbox.sentBytes;
+    }
+    let waiting = 0;
+    for (const session of this.#hub.log.state.sessions.values()) waiting += session.places.count;
+    return { connected: this.#hub.connectionOf.size, halfOpen: this.#halfOpen, bytesIn, bytesOut, waiting };
   }
 
   /** Serves a socket until it ends. */
@@ -163,6 +179,7 @@ export class Gateway implements ConnectionHandler {
 
   closed(connection: Connection): void {
     this.counters.bytesOut += connection.outbox.sentBytes;
+    this.counters.bytesIn += connection.receivedBytes;
     this.#connections.delete(connection);
     if (connection.connect === undefined) this.#halfOpen--;
     this.#unpark(connection);

@@ -116,6 +116,11 @@ export class Log {
     return this.#storeSpace.usedBytes + this.#open.bytes;
   }
 
+  /** The disk itself is full: the store lives on its reserve. */
+  get diskFull(): boolean {
+    return this.#storeSpace.diskFull;
+  }
+
   /** No room for anything that does not free space: publishes, new sessions and subscriptions are refused. */
   get full(): boolean {
     return this.#storeSpace.diskFull || this.usedBytes >= this.#options.bytesMax - headRoom(this.#options.bytesMax);

@@ -1,0 +1,59 @@
+/** Ties what the parts count to the metrics' names. Reads; decides nothing. */
+import type { Engine } from "../gateway/engine.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
+import type { RunEnvironment } from "./environment.ts";
+
+/** What one scrape costs is a walk over sessions and connections: nothing is added to the hot path. */
+export function measure(
+  metrics: Metrics,
+  parts: {
+    readonly engine: Engine;
+    readonly environment: RunEnvironment;
+    readonly logBytesMax: number;
+    readonly version: string;
+  },
+): void {
+  const { engine, environment } = parts;
+  const { log, gateway } = engine;
+  metrics.set("build_info", 1, parts.version, environment.runtime);
+  metrics.set("start_time_seconds", environment.platform.clock.wallMs() / 1000);
+  log.onFigures = ({ durationMs, entries }) => {
+    metrics.observe("commit_seconds", durationMs / 1000);
+    metrics.add("log_entries_total", entries);
+  };
+  log.onLoss = (loss) => metrics.add("losses_total", loss.count, loss.reason);
+  metrics.onScrape(() => {
+    const figures = gateway.figures();
+    const { state } = log;
+    metrics.set("connections", figures.connected);
+    metrics.set("connections_half_open", figures.halfOpen);
+    metrics.set("sessions", figures.connected, "connected");
+    metrics.set("sessions", state.sessions.size - figures.connected, "absent");
+    metrics.set("subscriptions", state.subscriptions.size);
+    metrics.set("retained_messages", state.retained.size);
+    metrics.set("waiting_messages", figures.waiting);
+    metrics.set("bytes_in_total", figures.bytesIn);
+    metrics.set("bytes_out_total", figures.bytesOut);
+    metrics.set("log_used_bytes", log.usedBytes);
+    metrics.set("log_budget_bytes", parts.logBytesMax);
+    metrics.set("log_disk_full", log.diskFull ? 1 : 0);
+    metrics.set("log_position", log.nextPosition);
+    metrics.set("resident_memory_bytes", environment.memoryBytes());
+    setCounters(metrics, gateway.counters);
+  });
+}
+
+function setCounters(metrics: Metrics, counters: Engine["gateway"]["counters"]): void {
+  metrics.set("connections_accepted_total", counters.connectionsAccepted);
+  for (const [code, count] of counters.connectsRefused) metrics.set("connects_refused_total", count, String(code));
+  for (const [code, count] of counters.disconnects) metrics.set("disconnects_total", count, String(code));
+  for (const [code, count] of counters.publishesRefused) metrics.set("publishes_refused_total", count, String(code));
+  metrics.set("publishes_parked", counters.parked);
+  metrics.set("wills_published_total", counters.willsPublished);
+  for (const qos of [0, 1, 2] as const) {
+    metrics.set("messages_in_total", counters.messagesIn[qos], String(qos));
+    metrics.set("messages_out_total", counters.messagesOut[qos], String(qos));
+    metrics.set("payload_bytes_in_total", counters.payloadBytesIn[qos], String(qos));
+    metrics.set("payload_bytes_out_total", counters.payloadBytesOut[qos], String(qos));
+  }
+}
