@@ -51,9 +51,12 @@ export interface ConfigError {
 
 export type ConfigResult = { readonly config: Config } | { readonly errors: readonly ConfigError[] };
 
-/** Reads the whole environment. Never throws, also when `readFile` does; all errors at once. */
-export function parseConfig(env: Readonly<Record<string, string | undefined>>, readFile: ReadFile): ConfigResult {
-  const texts = collectTexts(env, readFile);
+/** Reads the whole environment. Never rejects, also when `readFile` does; all errors at once. */
+export async function parseConfig(
+  env: Readonly<Record<string, string | undefined>>,
+  readFile: ReadFile,
+): Promise<ConfigResult> {
+  const texts = await collectTexts(env, readFile);
   const { values, limits: chosen, issues } = readVariables(texts.values);
   const errors: ConfigError[] = [
     ...texts.errors.map(({ variable, value, message }) => ({ variable, value, message })),

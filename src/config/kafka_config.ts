@@ -1,6 +1,6 @@
 /** The part of the configuration that is about Kafka: brokers, identity, routes. */
 
-import { parseRules, type Rule } from "../kafka/route_grammar.ts";
+import { defaultRoutes, parseRoutes, type RouteError, type Routes } from "../kafka/routes.ts";
 import type { Variables } from "./variables.ts";
 
 export type SaslConfig =
@@ -28,7 +28,7 @@ export interface KafkaConfig {
     }
     | undefined;
   readonly sasl: SaslConfig | undefined;
-  readonly routes: readonly Rule[];
+  readonly routes: Routes;
   readonly defaultAck: "local" | "kafka";
   readonly uplinkLingerMs: number;
   readonly transactionTimeoutMs: number;
@@ -47,15 +47,19 @@ export function readKafka(
   const [site, brokers] = [values.TRIBUTARY_SITE, values.TRIBUTARY_KAFKA_BROKERS];
   if (site === undefined || brokers === undefined) return undefined;
   const defaultAck = values.TRIBUTARY_ACK;
-  const text = values.TRIBUTARY_ROUTES ?? "# -> mqtt-messages; # <- mqtt-to-{site}";
-  const { rules, errors } = parseRules(text, { site, defaultAck });
-  for (const { line, rule, message } of errors) report("TRIBUTARY_ROUTES", `line ${line}, "${rule}": ${message}`);
+  const parsed = values.TRIBUTARY_ROUTES === undefined
+    ? { routes: defaultRoutes(site, { defaultAck }) }
+    : parseRoutes(values.TRIBUTARY_ROUTES, { site, defaultAck });
+  if ("errors" in parsed) {
+    for (const error of parsed.errors) report("TRIBUTARY_ROUTES", routeErrorText(error));
+    return undefined;
+  }
   return {
     site,
     brokers,
     tls: readTls(values),
     sasl: readSasl(values, files.get("TRIBUTARY_KAFKA_SASL_TOKEN")),
-    routes: rules,
+    routes: parsed.routes,
     defaultAck,
     uplinkLingerMs: values.TRIBUTARY_UPLINK_LINGER_MS,
     transactionTimeoutMs: values.TRIBUTARY_KAFKA_TRANSACTION_TIMEOUT_MS,
@@ -63,6 +67,10 @@ export function readKafka(
     partitions: values.TRIBUTARY_KAFKA_PARTITIONS,
     replication: values.TRIBUTARY_KAFKA_REPLICATION,
   };
+}
+
+function routeErrorText({ line, rule, message }: RouteError): string {
+  return rule === "" ? message : `line ${line}, "${rule}": ${message}`;
 }
 
 function readTls(values: Variables): KafkaConfig["tls"] {

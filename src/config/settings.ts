@@ -1,5 +1,6 @@
 /** The effective configuration as it may be shown: every variable, its value, where it comes from. No secrets. */
 
+import { DEFAULT_ROUTES } from "../kafka/routes.ts";
 import { LIMIT_NAMES, type Limits } from "../limits.ts";
 import { MASK, type Texts } from "./texts.ts";
 import { formatBytes } from "./values.ts";
@@ -41,12 +42,14 @@ export function effectiveSettings(
 function derivedValues(values: Variables): Readonly<Record<string, string | undefined>> {
   return {
     TRIBUTARY_ALLOW_ANONYMOUS: String(values.TRIBUTARY_PASSWORD_FILE === undefined),
-    TRIBUTARY_ROUTES: values.TRIBUTARY_KAFKA_BROKERS === undefined
-      ? undefined
-      : `# -> mqtt-messages; # <- mqtt-to-${values.TRIBUTARY_SITE ?? ""}`,
+    TRIBUTARY_ROUTES: values.TRIBUTARY_KAFKA_BROKERS === undefined ? undefined : foldLines(DEFAULT_ROUTES),
   };
 }
 
 function oneLine(value: string, doc: VariableDoc): string {
-  return doc.secret ? MASK : value.trim().replaceAll(/\s*\n\s*/g, "; ");
+  return doc.secret ? MASK : foldLines(value);
+}
+
+function foldLines(text: string): string {
+  return text.trim().replaceAll(/\s*\n\s*/g, "; ");
 }

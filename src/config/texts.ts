@@ -6,8 +6,8 @@
 import { suggest } from "./suggest.ts";
 import { PREFIX, type VariableDoc, VARIABLES } from "./variables.ts";
 
-/** The text of a file; throws when it cannot be read. */
-export type ReadFile = (path: string) => string;
+/** The text of a file; throws or rejects when it cannot be read. */
+export type ReadFile = (path: string) => string | Promise<string>;
 
 export interface TextError {
   readonly variable: string;
@@ -42,7 +42,10 @@ const NAMES: ReadonlyMap<string, VariableDoc> = new Map(
   ),
 );
 
-export function collectTexts(env: Readonly<Record<string, string | undefined>>, readFile: ReadFile): Texts {
+export async function collectTexts(
+  env: Readonly<Record<string, string | undefined>>,
+  readFile: ReadFile,
+): Promise<Texts> {
   const values: Record<string, string> = {};
   const files = new Map<string, string>();
   const errors: TextError[] = [];
@@ -57,13 +60,16 @@ export function collectTexts(env: Readonly<Record<string, string | undefined>>, 
       const message = `expected either ${doc.name} or ${name}, not both`;
       errors.push({ variable: name, value: text, message, concerns: [doc.name] });
     } else {
-      readText(text, { doc, name });
+      await readText(text, { doc, name });
     }
   }
 
-  function readText(path: string, { doc, name }: { readonly doc: VariableDoc; readonly name: string }): void {
+  async function readText(
+    path: string,
+    { doc, name }: { readonly doc: VariableDoc; readonly name: string },
+  ): Promise<void> {
     files.set(doc.name, path);
-    const content = attempt(path, readFile);
+    const content = await attempt(path, readFile);
     if (typeof content === "string") {
       // Editors and `echo` end a file with a line end that is no part of a secret.
       values[doc.name] = doc.source === "file" ? content : content.replace(/\r?\n$/, "");
@@ -87,10 +93,10 @@ function shown(
   return { variable: name, value: value !== undefined && doc?.secret === true ? MASK : value };
 }
 
-function attempt(path: string, readFile: ReadFile): string | { readonly why: string } {
+async function attempt(path: string, readFile: ReadFile): Promise<string | { readonly why: string }> {
   if (path === "") return { why: "it is empty" };
   try {
-    return readFile(path);
+    return await readFile(path);
   } catch (cause) {
     return { why: cause instanceof Error ? cause.message : "it cannot be read" };
   }

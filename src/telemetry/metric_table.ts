@@ -70,9 +70,7 @@ export type MetricName =
   | "downlink_lag_records"
   | "downlink_records_total"
   | "event_loop_delay_seconds"
-  | "resident_memory_bytes"
-  | "heap_used_bytes"
-  | "cpu_seconds_total";
+  | "resident_memory_bytes";
 
 /** Names are those of Prometheus without `tributary_`. */
 export const METRICS: Readonly<Record<MetricName, MetricDefinition>> = {
@@ -197,6 +195,4 @@ export const METRICS: Readonly<Record<MetricName, MetricDefinition>> = {
     buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5],
   },
   resident_memory_bytes: { kind: "gauge", help: "Memory of the process." },
-  heap_used_bytes: { kind: "gauge", help: "Memory of JavaScript objects." },
-  cpu_seconds_total: { kind: "counter", help: "Processor time of the process, user and system." },
 };

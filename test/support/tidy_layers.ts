@@ -38,7 +38,7 @@ export const layers: readonly Layer[] = [
       "@platformatic/kafka",
     ],
   },
-  { path: "src/http/", mayImport: [...foundation, "src/telemetry/", "hono"], typesOnly: ["src/gateway/"] },
+  { path: "src/http/", mayImport: [...foundation, "src/telemetry/", "hono", "valibot"], typesOnly: ["src/gateway/"] },
   { path: "src/access/", mayImport: [...foundation, "src/mqtt/topics.ts"] },
   {
     path: "src/config/",
@@ -59,7 +59,7 @@ export const packageOwners: Readonly<Record<string, RegExp>> = {
   "mqtt-packet": /^src\/mqtt\/(?:codec|mqtt_packet|other_packets)\w*\.ts$/,
   "@platformatic/kafka": /^src\/kafka\/kafka_package\.ts$/,
   hono: /^src\/http\//,
-  valibot: /^src\/config\//,
+  valibot: /^src\/(?:config|http)\//,
 };
 
 export interface Import {

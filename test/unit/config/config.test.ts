@@ -34,27 +34,27 @@ function readFile(path: string): string {
   return text;
 }
 
-function good(env: Environment): Config {
-  const result = parseConfig(env, readFile);
+async function good(env: Environment): Promise<Config> {
+  const result = await parseConfig(env, readFile);
   assert.ok("config" in result, JSON.stringify(result));
   return result.config;
 }
 
-function bad(env: Environment): readonly ConfigError[] {
-  const result = parseConfig(env, readFile);
+async function bad(env: Environment): Promise<readonly ConfigError[]> {
+  const result = await parseConfig(env, readFile);
   assert.ok("errors" in result, "expected errors");
   return result.errors;
 }
 
 /** The variables that are named wrong, sorted. */
-function wrong(env: Environment): readonly string[] {
-  return [...new Set(bad(env).map((error) => error.variable))].sort();
+async function wrong(env: Environment): Promise<readonly string[]> {
+  return [...new Set((await bad(env)).map((error) => error.variable))].sort();
 }
 
 const EDGE = { TRIBUTARY_SITE: "plant-1", TRIBUTARY_KAFKA_BROKERS: "k1:9092, k2" };
 
-test("an empty environment is an embedded gateway on loopback that anyone on this machine may use", () => {
-  const config = good({ PATH: "/bin", HOME: undefined });
+test("an empty environment is an embedded gateway on loopback that anyone on this machine may use", async () => {
+  const config = await good({ PATH: "/bin", HOME: undefined });
   assert.deepEqual(config.listeners, [{ protocol: "mqtt", host: "127.0.0.1", port: 1883 }]);
   assert.deepEqual(config.http, { host: "127.0.0.1", port: 8080, token: undefined });
   assert.deepEqual(config.access, { allowAnonymous: true, passwords: undefined });
@@ -68,8 +68,8 @@ test("an empty environment is an embedded gateway on loopback that anyone on thi
   assert.deepEqual(config.settings.map((setting) => setting.variable), VARIABLES.map((doc) => doc.name));
 });
 
-test("everything set at once is read", () => {
-  const config = good({
+test("everything set at once is read", async () => {
+  const config = await good({
     ...EDGE,
     TRIBUTARY_DATA_DIR: "/var/lib/t",
     TRIBUTARY_LISTEN: "mqtt://localhost, mqtts://[::]:8884",
@@ -110,7 +110,7 @@ test("everything set at once is read", () => {
   assert.equal(config.readyLagSeconds, 60);
   assert.deepEqual([...config.access.passwords ?? []].map(([user]) => user), ["bob"]);
   assert.equal(config.access.allowAnonymous, true);
-  const { routes, ...kafka } = config.kafka ?? { routes: [] };
+  const { routes: _, ...kafka } = config.kafka ?? { routes: [] };
   assert.deepEqual(kafka, {
     site: "plant-1",
     brokers: ["k1:9092", "k2:9092"],
@@ -123,14 +123,15 @@ test("everything set at once is read", () => {
     partitions: 2,
     replication: 3,
   });
-  assert.ok(routes !== undefined);
+  assert.deepEqual(config.kafka?.routes.rules.map((rule) => rule.text), ["a/{b} -> plant key={b}", "c/# <- down"]);
+  assert.equal((await good(EDGE)).kafka?.routes.rules.length, 2);
   assert.equal(config.log.maxBytes, 2 ** 31);
   assert.equal(config.limits.receiveMaximum, 100);
   assert.deepEqual(config.events, { level: "debug", format: "json" });
 });
 
-test("all errors are reported at once, each with variable, value and what is expected", () => {
-  const errors = bad({
+test("all errors are reported at once, each with variable, value and what is expected", async () => {
+  const errors = await bad({
     TRIBUTARY_SITE: "a b",
     TRIBUTARY_LISTEN: "tcp://x",
     TRIBUTARY_RECEIVE_MAXIMUM: "0",
@@ -160,119 +161,124 @@ test("all errors are reported at once, each with variable, value and what is exp
   );
 });
 
-test("an unknown variable is an error with a suggestion, without its value", () => {
-  const [error, ...rest] = bad({ TRIBUTARY_HTTP_TOKN: "my-secret-token-123" });
+test("an unknown variable is an error with a suggestion, without its value", async () => {
+  const [error, ...rest] = await bad({ TRIBUTARY_HTTP_TOKN: "my-secret-token-123" });
   assert.deepEqual(rest, []);
   assert.deepEqual(error, {
     variable: "TRIBUTARY_HTTP_TOKN",
     value: undefined,
     message: "is not a variable of Tributary; did you mean TRIBUTARY_HTTP_TOKEN?",
   });
-  assert.match(bad({ TRIBUTARY_MAX_CONNECTIONS_ALLOWED_HERE: "1" })[0]?.message ?? "", /docs\/configuration\.md/);
+  assert.match(
+    (await bad({ TRIBUTARY_MAX_CONNECTIONS_ALLOWED_HERE: "1" }))[0]?.message ?? "",
+    /docs\/configuration\.md/,
+  );
 });
 
-test("what Kubernetes injects for a service named tributary is ignored, and nothing else", () => {
-  good({
+test("what Kubernetes injects for a service named tributary is ignored, and nothing else", async () => {
+  await good({
     TRIBUTARY_SERVICE_HOST: "10.0.0.1",
     TRIBUTARY_SERVICE_PORT: "1883",
     TRIBUTARY_SERVICE_PORT_MQTT: "1883",
     TRIBUTARY_PORT: "tcp://10.0.0.1:1883",
     TRIBUTARY_PORT_1883_TCP_ADDR: "10.0.0.1",
   });
-  assert.deepEqual(wrong({ TRIBUTARY_PORTS: "1" }), ["TRIBUTARY_PORTS"]);
-  assert.deepEqual(wrong({ TRIBUTARY_: "1" }), ["TRIBUTARY_"]);
+  assert.deepEqual(await wrong({ TRIBUTARY_PORTS: "1" }), ["TRIBUTARY_PORTS"]);
+  assert.deepEqual(await wrong({ TRIBUTARY_: "1" }), ["TRIBUTARY_"]);
 });
 
-test("an empty value is an error, except where it switches HTTP off", () => {
-  assert.equal(good({ TRIBUTARY_HTTP_LISTEN: "" }).http, undefined);
+test("an empty value is an error, except where it switches HTTP off", async () => {
+  assert.equal((await good({ TRIBUTARY_HTTP_LISTEN: "" })).http, undefined);
   for (const { name } of VARIABLES) {
-    if (name !== "TRIBUTARY_HTTP_LISTEN") assert.ok(wrong({ [name]: "" }).includes(name), name);
+    if (name !== "TRIBUTARY_HTTP_LISTEN") assert.ok((await wrong({ [name]: "" })).includes(name), name);
   }
 });
 
-test("Mosquitto #2283: a listener off loopback refuses the start until somebody is asked for or let in", () => {
+test("Mosquitto #2283: a listener off loopback refuses the start until somebody is asked for or let in", async () => {
   for (const host of ["0.0.0.0", "[::]", "192.168.1.2", "example.org", "127.0.0.1.example.org", "127.1", "128.0.0.1"]) {
-    const [error] = bad({ TRIBUTARY_LISTEN: `mqtt://127.0.0.1:1,mqtt://${host}:1884` });
+    const [error] = await bad({ TRIBUTARY_LISTEN: `mqtt://127.0.0.1:1,mqtt://${host}:1884` });
     assert.equal(error?.variable, "TRIBUTARY_LISTEN");
     assert.match(error.message, /TRIBUTARY_PASSWORD_FILE/);
     assert.match(error.message, /TRIBUTARY_ALLOW_ANONYMOUS/);
-    good({ TRIBUTARY_LISTEN: `mqtt://${host}:1884`, TRIBUTARY_ALLOW_ANONYMOUS: "true" });
-    const guarded = good({ TRIBUTARY_LISTEN: `mqtt://${host}:1884`, TRIBUTARY_PASSWORD_FILE: "passwords" });
+    await good({ TRIBUTARY_LISTEN: `mqtt://${host}:1884`, TRIBUTARY_ALLOW_ANONYMOUS: "true" });
+    const guarded = await good({ TRIBUTARY_LISTEN: `mqtt://${host}:1884`, TRIBUTARY_PASSWORD_FILE: "passwords" });
     assert.equal(guarded.access.allowAnonymous, false);
   }
   for (const host of ["127.0.0.1", "127.9.8.7", "localhost", "[::1]", "LocalHost", "[::ffff:127.0.0.1]"]) {
-    good({ TRIBUTARY_LISTEN: `mqtt://${host}:1884` });
+    await good({ TRIBUTARY_LISTEN: `mqtt://${host}:1884` });
   }
 });
 
-test("a gateway to which nobody could connect is refused", () => {
-  assert.deepEqual(wrong({ TRIBUTARY_ALLOW_ANONYMOUS: "false" }), ["TRIBUTARY_ALLOW_ANONYMOUS"]);
+test("a gateway to which nobody could connect is refused", async () => {
+  assert.deepEqual(await wrong({ TRIBUTARY_ALLOW_ANONYMOUS: "false" }), ["TRIBUTARY_ALLOW_ANONYMOUS"]);
 });
 
-test("HTTP off loopback needs a token, and no weak one", () => {
-  assert.deepEqual(wrong({ TRIBUTARY_HTTP_LISTEN: "http://0.0.0.0:8080" }), ["TRIBUTARY_HTTP_LISTEN"]);
+test("HTTP off loopback needs a token, and no weak one", async () => {
+  assert.deepEqual(await wrong({ TRIBUTARY_HTTP_LISTEN: "http://0.0.0.0:8080" }), ["TRIBUTARY_HTTP_LISTEN"]);
   for (const token of ["short", "a token with blanks in it", "ümläute-sind-keine-ascii"]) {
-    assert.deepEqual(wrong({ TRIBUTARY_HTTP_TOKEN: token }), ["TRIBUTARY_HTTP_TOKEN"]);
+    assert.deepEqual(await wrong({ TRIBUTARY_HTTP_TOKEN: token }), ["TRIBUTARY_HTTP_TOKEN"]);
   }
-  const config = good({ TRIBUTARY_HTTP_LISTEN: "http://0.0.0.0:8080", TRIBUTARY_HTTP_TOKEN: "0123456789abcdef" });
+  const config = await good({ TRIBUTARY_HTTP_LISTEN: "http://0.0.0.0:8080", TRIBUTARY_HTTP_TOKEN: "0123456789abcdef" });
   assert.equal(config.http?.token, "0123456789abcdef");
 });
 
-test("TLS is whole or refused", () => {
+test("TLS is whole or refused", async () => {
   const tls = { TRIBUTARY_TLS_CERT_FILE: "cert.pem", TRIBUTARY_TLS_KEY_FILE: "key.pem" };
   const listen = { TRIBUTARY_LISTEN: "mqtts://127.0.0.1:8883" };
-  assert.ok(good({ ...tls, ...listen }).tls !== undefined);
-  assert.deepEqual(wrong(listen), ["TRIBUTARY_LISTEN"]);
-  assert.deepEqual(wrong({ ...listen, TRIBUTARY_TLS_CERT_FILE: "cert.pem" }), ["TRIBUTARY_TLS_CERT_FILE"]);
-  assert.deepEqual(wrong({ ...listen, TRIBUTARY_TLS_KEY_FILE: "key.pem" }), ["TRIBUTARY_TLS_KEY_FILE"]);
-  assert.deepEqual(wrong(tls), ["TRIBUTARY_TLS_CERT_FILE"]);
+  assert.ok((await good({ ...tls, ...listen })).tls !== undefined);
+  assert.deepEqual(await wrong(listen), ["TRIBUTARY_LISTEN"]);
+  assert.deepEqual(await wrong({ ...listen, TRIBUTARY_TLS_CERT_FILE: "cert.pem" }), ["TRIBUTARY_TLS_CERT_FILE"]);
+  assert.deepEqual(await wrong({ ...listen, TRIBUTARY_TLS_KEY_FILE: "key.pem" }), ["TRIBUTARY_TLS_KEY_FILE"]);
+  assert.deepEqual(await wrong(tls), ["TRIBUTARY_TLS_CERT_FILE"]);
   for (const path of ["empty.pem", "key.pem"]) {
-    assert.deepEqual(wrong({ ...tls, ...listen, TRIBUTARY_TLS_CERT_FILE: path }), ["TRIBUTARY_TLS_CERT_FILE"]);
+    assert.deepEqual(await wrong({ ...tls, ...listen, TRIBUTARY_TLS_CERT_FILE: path }), ["TRIBUTARY_TLS_CERT_FILE"]);
   }
 });
 
-test("Mosquitto 2.0.9: an empty file of authorities for Kafka is refused", () => {
+test("Mosquitto 2.0.9: an empty file of authorities for Kafka is refused", async () => {
   const env = { ...EDGE, TRIBUTARY_KAFKA_TLS: "true", TRIBUTARY_KAFKA_TLS_CA_FILE: "empty.pem" };
-  assert.deepEqual(wrong(env), ["TRIBUTARY_KAFKA_TLS_CA_FILE"]);
-  assert.deepEqual(wrong({ ...env, TRIBUTARY_KAFKA_TLS: "false", TRIBUTARY_KAFKA_TLS_CA_FILE: "cert.pem" }), [
+  assert.deepEqual(await wrong(env), ["TRIBUTARY_KAFKA_TLS_CA_FILE"]);
+  assert.deepEqual(await wrong({ ...env, TRIBUTARY_KAFKA_TLS: "false", TRIBUTARY_KAFKA_TLS_CA_FILE: "cert.pem" }), [
     "TRIBUTARY_KAFKA_TLS_CA_FILE",
   ]);
 });
 
-test("Kafka needs a site, and what belongs to Kafka needs brokers", () => {
-  assert.deepEqual(wrong({ TRIBUTARY_KAFKA_BROKERS: "k" }), ["TRIBUTARY_SITE"]);
-  assert.deepEqual(wrong({ TRIBUTARY_ACK: "kafka" }), ["TRIBUTARY_ACK"]);
-  assert.deepEqual(wrong({ TRIBUTARY_ROUTES: "# -> x", TRIBUTARY_KAFKA_TLS: "true" }), [
+test("Kafka needs a site, and what belongs to Kafka needs brokers", async () => {
+  assert.deepEqual(await wrong({ TRIBUTARY_KAFKA_BROKERS: "k" }), ["TRIBUTARY_SITE"]);
+  assert.deepEqual(await wrong({ TRIBUTARY_ACK: "kafka" }), ["TRIBUTARY_ACK"]);
+  assert.deepEqual(await wrong({ TRIBUTARY_ROUTES: "# -> x", TRIBUTARY_KAFKA_TLS: "true" }), [
     "TRIBUTARY_KAFKA_TLS",
     "TRIBUTARY_ROUTES",
   ]);
-  assert.deepEqual(wrong({ TRIBUTARY_KAFKA_BROKER: "k", TRIBUTARY_ROUTES: "# -> x" }), ["TRIBUTARY_KAFKA_BROKER"]);
+  assert.deepEqual(await wrong({ TRIBUTARY_KAFKA_BROKER: "k", TRIBUTARY_ROUTES: "# -> x" }), [
+    "TRIBUTARY_KAFKA_BROKER",
+  ]);
   for (const brokers of ["", "k:0", "k:65536", "k:x", "k,,l", "http://k:1", "a b"]) {
-    assert.deepEqual(wrong({ ...EDGE, TRIBUTARY_KAFKA_BROKERS: brokers }), ["TRIBUTARY_KAFKA_BROKERS"], brokers);
+    assert.deepEqual(await wrong({ ...EDGE, TRIBUTARY_KAFKA_BROKERS: brokers }), ["TRIBUTARY_KAFKA_BROKERS"], brokers);
   }
 });
 
-test("each SASL mechanism needs its own credentials and refuses the other's", () => {
+test("each SASL mechanism needs its own credentials and refuses the other's", async () => {
   const name = (part: string): string => `TRIBUTARY_KAFKA_SASL_${part}`;
   for (const mechanism of ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]) {
     const env = { ...EDGE, [name("MECHANISM")]: mechanism };
-    assert.deepEqual(wrong(env), [name("PASSWORD"), name("USERNAME")]);
-    assert.deepEqual(wrong({ ...env, [name("USERNAME")]: "u", [name("PASSWORD")]: "p", [name("TOKEN")]: "t" }), [
+    assert.deepEqual(await wrong(env), [name("PASSWORD"), name("USERNAME")]);
+    assert.deepEqual(await wrong({ ...env, [name("USERNAME")]: "u", [name("PASSWORD")]: "p", [name("TOKEN")]: "t" }), [
       name("TOKEN"),
     ]);
   }
   const bearer = { ...EDGE, [name("MECHANISM")]: "OAUTHBEARER" };
-  assert.deepEqual(wrong(bearer), [name("TOKEN")]);
-  assert.deepEqual(good({ ...bearer, [name("TOKEN_FILE")]: "token" }).kafka?.sasl, {
+  assert.deepEqual(await wrong(bearer), [name("TOKEN")]);
+  assert.deepEqual((await good({ ...bearer, [name("TOKEN_FILE")]: "token" })).kafka?.sasl, {
     mechanism: "OAUTHBEARER",
     token: "a-token-of-enough-length",
     tokenFile: "token",
   });
-  assert.deepEqual(wrong({ ...EDGE, [name("PASSWORD")]: "p" }), [name("PASSWORD")]);
+  assert.deepEqual(await wrong({ ...EDGE, [name("PASSWORD")]: "p" }), [name("PASSWORD")]);
 });
 
-test("a value and its file are not both taken", () => {
-  const errors = bad({ TRIBUTARY_HTTP_TOKEN: "0123456789abcdef", TRIBUTARY_HTTP_TOKEN_FILE: "token" });
+test("a value and its file are not both taken", async () => {
+  const errors = await bad({ TRIBUTARY_HTTP_TOKEN: "0123456789abcdef", TRIBUTARY_HTTP_TOKEN_FILE: "token" });
   assert.deepEqual(errors, [{
     variable: "TRIBUTARY_HTTP_TOKEN_FILE",
     value: "token",
@@ -280,21 +286,21 @@ test("a value and its file are not both taken", () => {
   }]);
 });
 
-test("wrong routes name line and rule", () => {
-  const [error] = bad({ ...EDGE, TRIBUTARY_ROUTES: "a -> b\n+ <- c" });
+test("wrong routes name line and rule", async () => {
+  const [error] = await bad({ ...EDGE, TRIBUTARY_ROUTES: "a -> b\n+ <- c" });
   assert.equal(error?.variable, "TRIBUTARY_ROUTES");
   assert.match(error.message, /^line 2, "\+ <- c": /);
 });
 
-test("a wrong password file names the line, not its content", () => {
-  const result = parseConfig({ TRIBUTARY_PASSWORD_FILE: "p" }, () => "alice:hunter2\n");
+test("a wrong password file names the line, not its content", async () => {
+  const result = await parseConfig({ TRIBUTARY_PASSWORD_FILE: "p" }, () => "alice:hunter2\n");
   assert.ok("errors" in result);
   assert.deepEqual(result.errors.map(({ message }) => message), [
     "line 1 has no $7$ or $6$ hash behind the user name",
   ]);
 });
 
-test("settings show values with their origin, and no secret", () => {
+test("settings show values with their origin, and no secret", async () => {
   const secrets = {
     TRIBUTARY_HTTP_TOKEN: "top-secret-token-1",
     TRIBUTARY_KAFKA_SASL_PASSWORD: "top-secret-password",
@@ -308,7 +314,7 @@ test("settings show values with their origin, and no secret", () => {
     TRIBUTARY_ROUTES: "a/# -> x\nb/# -> y\n",
     TRIBUTARY_CONNECTIONS_MAX: "50",
   };
-  const { settings } = good(env);
+  const { settings } = await good(env);
   assert.doesNotMatch(JSON.stringify(settings), /top-secret/);
   const shown = new Map(settings.map(({ variable, value, origin }) => [variable, `${value} (${origin})`]));
   assert.equal(shown.get("TRIBUTARY_HTTP_TOKEN"), "******** (variable)");
@@ -318,25 +324,25 @@ test("settings show values with their origin, and no secret", () => {
   assert.equal(shown.get("TRIBUTARY_CONNECTIONS_MAX"), "50 (variable)");
   assert.equal(shown.get("TRIBUTARY_HALF_OPEN_MAX"), "50 (derived)");
   assert.equal(shown.get("TRIBUTARY_ACK"), "local (default)");
-  assert.doesNotMatch(JSON.stringify(bad({ ...env, TRIBUTARY_EVENTS: "x" })), /top-secret/);
-  assert.doesNotMatch(JSON.stringify(bad({ ...env, TRIBUTARY_HTTP_TOKEN: "top-secret ü" })), /top-secret/);
+  assert.doesNotMatch(JSON.stringify(await bad({ ...env, TRIBUTARY_EVENTS: "x" })), /top-secret/);
+  assert.doesNotMatch(JSON.stringify(await bad({ ...env, TRIBUTARY_HTTP_TOKEN: "top-secret ü" })), /top-secret/);
 });
 
-test("every configurable limit holds at its bounds and not beyond", () => {
+test("every configurable limit holds at its bounds and not beyond", async () => {
   for (const name of LIMIT_NAMES) {
     const { min, max } = CONFIGURABLE_LIMITS[name];
     for (const value of [min, max]) {
-      const { limits } = good({ [limitVariable(name)]: String(value) });
+      const { limits } = await good({ [limitVariable(name)]: String(value) });
       assert.equal(limits[name], value);
       assert.deepEqual(limitConflicts(limits), []);
     }
     for (const value of [min - 1, max + 1]) {
-      assert.deepEqual(wrong({ [limitVariable(name)]: String(value) }), [limitVariable(name)]);
+      assert.deepEqual(await wrong({ [limitVariable(name)]: String(value) }), [limitVariable(name)]);
     }
   }
 });
 
-test("FlashMQ CVE-2026-42209: any environment is a configuration within its bounds or errors, never a throw", () => {
+test("FlashMQ CVE-2026-42209: any environment is a configuration within its bounds or errors, never a throw", async () => {
   const names = [
     ...VARIABLES.map(({ name }) => name),
     ...VARIABLES.filter(({ source }) => source === "text-or-file").map(({ name }) => `${name}_FILE`),
@@ -352,9 +358,9 @@ test("FlashMQ CVE-2026-42209: any environment is a configuration within its boun
     { weight: 1, arbitrary: fc.string().map((text) => `TRIBUTARY_${text}`) },
   );
   let [configs, refusals] = [0, 0];
-  fc.assert(
-    fc.property(fc.dictionary(name, value, { maxKeys: 6 }), (env) => {
-      const result = parseConfig(env, readFile);
+  await fc.assert(
+    fc.asyncProperty(fc.dictionary(name, value, { maxKeys: 6 }), async (env) => {
+      const result = await parseConfig(env, readFile);
       if ("errors" in result) {
         refusals += 1;
         assert.ok(result.errors.length > 0);
