@@ -3,7 +3,7 @@
  * topic filters. A failing seed is in the message; `check(seed)` replays it.
  */
 import assert from "node:assert/strict";
-import { parseRoutes, type Routes } from "../../../src/kafka/routes.ts";
+import { parseRoutes, type Routes, type TopicNameResult } from "../../../src/kafka/routes.ts";
 import { topicMatches, topicNameError } from "../../../src/mqtt/topics.ts";
 import { Random } from "../../simulation/random.ts";
 import { test } from "../../support/test.ts";
@@ -182,7 +182,11 @@ function checkKeys(routes: Routes, random: Random): void {
     const key = Array.from({ length: random.between(1, 4) }, () => random.pick(VALUES)).join("/");
     const kafkaTopic: string = rule.literalKafkaTopic ?? random.pick(["t-a", "t-", "a.u", "x.y", "a"]);
     if (!rule.matchesKafkaTopic(kafkaTopic)) continue;
-    const result = rule.topicNameOf({ kafkaTopic, key: encoder.encode(key), mqttTopicHeader: undefined });
+    const result: TopicNameResult = rule.topicNameOf({
+      kafkaTopic,
+      key: encoder.encode(key),
+      mqttTopicHeader: undefined,
+    });
     if ("error" in result) continue;
     assert.equal(topicNameError(result.topicName), undefined);
     if (!rule.loop) continue;
