@@ -45,7 +45,8 @@ export class Connecting {
     }
     const { peer } = connection.transport;
     const { clientId, userName, password } = packet;
-    this.#hub.access.connect({ action: "connect", clientId, userName, password, peer }).then((decision) => {
+    // Never rejects; an exception in here is a bug of ours and ends the process.
+    void this.#hub.access.connect({ action: "connect", clientId, userName, password, peer }).then((decision) => {
       if (connection.phase !== "connecting") return; // gone meanwhile
       if (decision.allowed) return this.#admit(connection, packet, decision.identity);
       const reasonCode = REFUSALS[decision.reason];

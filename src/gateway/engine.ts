@@ -32,22 +32,17 @@ export interface Engine extends Omit<OpenedLog, "log"> {
 /** Opens the log and starts the gateway on it. Throws TributaryError `store.*`. */
 export async function openEngine(options: EngineOptions): Promise<Engine> {
   const { platform } = options;
-  let gateway: Gateway | undefined;
-  let engine: Engine | undefined;
+  // Both exist before the first turn ends.
+  const parts: { log?: Log; gateway?: Gateway } = {};
   let requested = false;
   const requestTurn = (): void => {
     if (requested) return;
     requested = true;
     platform.afterTurn(() => {
       requested = false;
-      engine?.log.endTurn(); // first: its effects fill the outboxes
-      gateway?.flush();
+      parts.log?.endTurn(); // first: its effects fill the outboxes
+      parts.gateway?.flush();
     });
-  };
-  const onCommitted = (): void => {
-    gateway?.committed();
-    gateway?.flush();
-    engine?.onCommitted();
   };
   const opened = await openLog({
     platform,
@@ -57,24 +52,29 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     site: options.site,
     onFatal: options.onFatal,
     requestTurn,
-    onCommitted,
+    onCommitted: () => {
+      parts.gateway?.committed();
+      parts.gateway?.flush();
+      engine.onCommitted();
+    },
   });
   const { log } = opened;
-  const started = new Gateway({ ...options, log, requestTurn });
-  gateway = started;
+  const gateway = new Gateway({ ...options, log, requestTurn });
+  parts.log = log;
+  parts.gateway = gateway;
   let cancelTick = (): void => {};
   const tick = (): void => {
     cancelTick = platform.clock.after(LIMITS.coarseTimerMs, tick);
-    started.tick();
+    gateway.tick();
     log.tick();
   };
-  engine = {
+  const engine: Engine = {
     ...opened,
-    gateway: started,
+    gateway,
     onCommitted: () => {},
     async stop() {
       cancelTick();
-      started.stop();
+      gateway.stop();
       await log.close();
     },
   };

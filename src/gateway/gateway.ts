@@ -12,6 +12,7 @@ import { UnsupportedVersionError } from "../mqtt/connect_codec.ts";
 import type { ConnackPacket, IncomingPacket } from "../mqtt/packet.ts";
 import type { ProtocolError } from "../mqtt/reason_codes.ts";
 import { REASON } from "../mqtt/reason_codes.ts";
+import type { Session } from "../mqtt/session.ts";
 import { TopicTable } from "../mqtt/topic_table.ts";
 import type { Platform, Socket } from "../ports.ts";
 import { Acknowledging } from "./acknowledging.ts";
@@ -71,8 +72,8 @@ export class Gateway implements ConnectionHandler {
   constructor(options: GatewayOptions) {
     const { log, access, limits, router, platform, tell } = options;
     const { counters } = this;
-    const connectionOf = new Map();
-    this.#hub = { log, access, limits, router, platform, tell, counters, connectionOf, deadlines: new Deadlines() };
+    const [connectionOf, deadlines] = [new Map<Session, Connection>(), new Deadlines<Session>()];
+    this.#hub = { log, access, limits, router, platform, tell, counters, connectionOf, deadlines };
     this.#requestTurn = options.requestTurn;
     this.#outboxes = new Outboxes(options.requestTurn);
     this.#delivery = new Delivery(this.#hub);

@@ -153,6 +153,27 @@ export class Reader {
   }
 }
 
+export function writeOptional<T>(out: Writer, value: T | undefined, write: (out: Writer, value: T) => void): void {
+  out.byte(value === undefined ? 0 : 1);
+  if (value !== undefined) write(out, value);
+}
+
+export function readOptional<T>(input: Reader, read: (input: Reader) => T): T | undefined {
+  return input.byte() === 0 ? undefined : read(input);
+}
+
+export function writeList<T>(out: Writer, values: readonly T[], write: (out: Writer, value: T) => void): void {
+  out.uint(values.length);
+  for (const value of values) write(out, value);
+}
+
+export function readList<T>(input: Reader, read: (input: Reader) => T): T[] {
+  const length = input.uint();
+  const values: T[] = [];
+  for (let index = 0; index < length; index++) values.push(read(input));
+  return values;
+}
+
 function decodeUtf8(bytes: Uint8Array): string {
   try {
     return decoder.decode(bytes);

@@ -3,10 +3,9 @@
  * distance to the previous position, a type tag, the packed length and the fields. The length lets a reader skip an
  * entry; positions are explicit, so a row may have holes. Tags are part of the format: never reuse one.
  */
-import type { Message, MessageProperties, QoS } from "../mqtt/message.ts";
-import type { Will } from "../mqtt/packet.ts";
-import { Reader, UnreadableBytes, Writer } from "./bytes.ts";
-import type { Entry, EntryType, MessageEntry, RouteChoice } from "./entry.ts";
+import { Reader, readList, readOptional, UnreadableBytes, writeList, writeOptional, Writer } from "./bytes.ts";
+import type { Entry, EntryType } from "./entry.ts";
+import { readMessageEntry, readQoS, readWill, writeMessageEntry, writeWill } from "./message_codec.ts";
 
 /** Version of the row and snapshot format. */
 export const FORMAT_VERSION = 1;
@@ -203,143 +202,6 @@ function readFields(input: Reader, type: EntryType): Entry {
   }
 }
 
-const MESSAGE_RETAIN = 4;
-const MESSAGE_ROUTED = 8;
-const MESSAGE_FROM_KAFKA = 16;
-const MESSAGE_PROPERTIES = 32;
-const MESSAGE_SKIPPED = 64;
-const ROUTE_ACK_KAFKA = 1;
-const ROUTE_DEAD_LETTER = 2;
-const ROUTE_DROP_OLDEST = 4;
-const ROUTE_KEY_IS_TOPIC_NAME = 8;
-const ROUTE_REASON = 16;
-const ROUTE_TOPIC_HEADER = 32;
-const ROUTE_FROM_CAPTURE = 64;
-
-function writeMessageEntry(out: Writer, entry: MessageEntry): void {
-  const { message, route, skipped } = entry;
-  out.byte(
-    message.qos | (message.retain ? MESSAGE_RETAIN : 0) | (route ? MESSAGE_ROUTED : 0) |
-      (entry.fromKafka ? MESSAGE_FROM_KAFKA : 0) | (message.properties ? MESSAGE_PROPERTIES : 0) |
-      (skipped.length > 0 ? MESSAGE_SKIPPED : 0),
-  );
-  out.string(message.topicName);
-  out.string(message.clientId);
-  out.uint(Math.floor(message.receivedMs));
-  if (route) writeRoute(out, route, message.topicName);
-  if (message.properties) writeProperties(out, message.properties);
-  if (skipped.length > 0) writeList(out, skipped, (target, value) => target.uint(value));
-  out.blob(message.payload);
-}
-
-function readMessageEntry(input: Reader): MessageEntry {
-  const flags = input.byte();
-  const topicName = input.string();
-  const clientId = input.string();
-  const receivedMs = input.uint();
-  const route = flags & MESSAGE_ROUTED ? readRoute(input, topicName) : undefined;
-  const properties = flags & MESSAGE_PROPERTIES ? readProperties(input) : undefined;
-  const skipped = flags & MESSAGE_SKIPPED ? readList(input, (source) => source.uint()) : [];
-  const message: Message = {
-    topicName,
-    payload: input.blob(),
-    qos: toQoS(flags & 3),
-    retain: (flags & MESSAGE_RETAIN) !== 0,
-    properties,
-    clientId,
-    receivedMs,
-  };
-  return { type: "message", message, route, fromKafka: (flags & MESSAGE_FROM_KAFKA) !== 0, skipped };
-}
-
-function writeRoute(out: Writer, route: RouteChoice, topicName: string): void {
-  const sameKey = route.key === topicName;
-  out.byte(
-    (route.ackKafka ? ROUTE_ACK_KAFKA : 0) | (route.deadLetterWhenRefused ? ROUTE_DEAD_LETTER : 0) |
-      (route.dropOldest ? ROUTE_DROP_OLDEST : 0) | (sameKey ? ROUTE_KEY_IS_TOPIC_NAME : 0) |
-      (route.deadLetterReason === undefined ? 0 : ROUTE_REASON) |
-      (route.needsTopicHeader ? ROUTE_TOPIC_HEADER : 0) | (route.fromCapture ? ROUTE_FROM_CAPTURE : 0),
-  );
-  out.string(route.kafkaTopic);
-  if (!sameKey) out.string(route.key);
-  if (route.deadLetterReason !== undefined) out.string(route.deadLetterReason);
-}
-
-function readRoute(input: Reader, topicName: string): RouteChoice {
-  const flags = input.byte();
-  return {
-    ackKafka: (flags & ROUTE_ACK_KAFKA) !== 0,
-    deadLetterWhenRefused: (flags & ROUTE_DEAD_LETTER) !== 0,
-    dropOldest: (flags & ROUTE_DROP_OLDEST) !== 0,
-    needsTopicHeader: (flags & ROUTE_TOPIC_HEADER) !== 0,
-    fromCapture: (flags & ROUTE_FROM_CAPTURE) !== 0,
-    kafkaTopic: input.string(),
-    key: flags & ROUTE_KEY_IS_TOPIC_NAME ? topicName : input.string(),
-    deadLetterReason: flags & ROUTE_REASON ? input.string() : undefined,
-  };
-}
-
-const PROPERTY_UTF8 = 1;
-const PROPERTY_EXPIRY = 2;
-const PROPERTY_CONTENT_TYPE = 4;
-const PROPERTY_RESPONSE_TOPIC = 8;
-const PROPERTY_CORRELATION = 16;
-const PROPERTY_USER = 32;
-
-export function writeProperties(out: Writer, properties: MessageProperties): void {
-  const { messageExpirySeconds, contentType, responseTopic, correlationData, userProperties } = properties;
-  out.byte(
-    (properties.payloadIsUtf8 ? PROPERTY_UTF8 : 0) | (messageExpirySeconds === undefined ? 0 : PROPERTY_EXPIRY) |
-      (contentType === undefined ? 0 : PROPERTY_CONTENT_TYPE) |
-      (responseTopic === undefined ? 0 : PROPERTY_RESPONSE_TOPIC) |
-      (correlationData === undefined ? 0 : PROPERTY_CORRELATION) | (userProperties === undefined ? 0 : PROPERTY_USER),
-  );
-  if (messageExpirySeconds !== undefined) out.uint(messageExpirySeconds);
-  if (contentType !== undefined) out.string(contentType);
-  if (responseTopic !== undefined) out.string(responseTopic);
-  if (correlationData !== undefined) out.blob(correlationData);
-  if (userProperties !== undefined) {
-    writeList(out, userProperties, (target, [name, value]) => {
-      target.string(name);
-      target.string(value);
-    });
-  }
-}
-
-export function readProperties(input: Reader): MessageProperties {
-  const flags = input.byte();
-  return {
-    ...(flags & PROPERTY_UTF8 ? { payloadIsUtf8: true } : {}),
-    ...(flags & PROPERTY_EXPIRY ? { messageExpirySeconds: input.uint() } : {}),
-    ...(flags & PROPERTY_CONTENT_TYPE ? { contentType: input.string() } : {}),
-    ...(flags & PROPERTY_RESPONSE_TOPIC ? { responseTopic: input.string() } : {}),
-    ...(flags & PROPERTY_CORRELATION ? { correlationData: input.blob() } : {}),
-    ...(flags & PROPERTY_USER
-      ? { userProperties: readList(input, (source) => [source.string(), source.string()] as const) }
-      : {}),
-  };
-}
-
-export function writeWill(out: Writer, will: Will): void {
-  out.byte(will.qos | (will.retain ? MESSAGE_RETAIN : 0));
-  out.string(will.topicName);
-  out.uint(will.delaySeconds);
-  writeOptional(out, will.properties, writeProperties);
-  out.blob(will.payload);
-}
-
-export function readWill(input: Reader): Will {
-  const flags = input.byte();
-  return {
-    qos: toQoS(flags & 3),
-    retain: (flags & MESSAGE_RETAIN) !== 0,
-    topicName: input.string(),
-    delaySeconds: input.uint(),
-    properties: readOptional(input, readProperties),
-    payload: input.blob().slice(),
-  };
-}
-
 type SubscribedFields = Pick<Extract<Entry, { type: "subscribed" }>, "subscription" | "subscriptionId">;
 
 /** Option bits as in the SUBSCRIBE packet (MQTT 5 §3.8.3.1). */
@@ -361,7 +223,7 @@ export function readSubscription(input: Reader): SubscribedFields {
   return {
     subscription: {
       topicFilter,
-      qos: toQoS(options & 3),
+      qos: readQoS(options & 3),
       noLocal: (options & 4) !== 0,
       retainAsPublished: (options & 8) !== 0,
       retainHandling: handling === 1 ? 1 : handling === 2 ? 2 : 0,
@@ -395,30 +257,4 @@ function readRetainedPage(input: Reader): Entry {
       qos: source.byte() === 2 ? 2 : 1,
     })),
   };
-}
-
-export function writeOptional<T>(out: Writer, value: T | undefined, write: (out: Writer, value: T) => void): void {
-  out.byte(value === undefined ? 0 : 1);
-  if (value !== undefined) write(out, value);
-}
-
-export function readOptional<T>(input: Reader, read: (input: Reader) => T): T | undefined {
-  return input.byte() === 0 ? undefined : read(input);
-}
-
-export function writeList<T>(out: Writer, values: readonly T[], write: (out: Writer, value: T) => void): void {
-  out.uint(values.length);
-  for (const value of values) write(out, value);
-}
-
-export function readList<T>(input: Reader, read: (input: Reader) => T): T[] {
-  const length = input.uint();
-  const values: T[] = [];
-  for (let index = 0; index < length; index++) values.push(read(input));
-  return values;
-}
-
-function toQoS(bits: number): QoS {
-  if (bits === 0 || bits === 1 || bits === 2) return bits;
-  throw new UnreadableBytes("A packed QoS is 3");
 }

@@ -5,19 +5,10 @@
 import type { Delivery } from "../mqtt/places.ts";
 import { Places } from "../mqtt/places.ts";
 import { Session } from "../mqtt/session.ts";
-import { Reader, UnreadableBytes, Writer } from "./bytes.ts";
+import { Reader, readList, readOptional, UnreadableBytes, writeList, writeOptional, Writer } from "./bytes.ts";
 import type { DownlinkPosition, Epoch } from "./entry.ts";
-import {
-  FORMAT_VERSION,
-  readList,
-  readOptional,
-  readSubscription,
-  readWill,
-  writeList,
-  writeOptional,
-  writeSubscription,
-  writeWill,
-} from "./entry_codec.ts";
+import { FORMAT_VERSION, readSubscription, writeSubscription } from "./entry_codec.ts";
+import { readWill, writeWill } from "./message_codec.ts";
 
 const scratch = new Writer(1024);
 
