@@ -45,7 +45,10 @@ export const layers: readonly Layer[] = [
     mayImport: [...foundation, "src/mqtt/topics.ts", "src/kafka/route", "src/access/", "valibot"],
   },
   { path: "src/telemetry/", mayImport: [...foundation, "@logtape/logtape"] },
-  { path: "src/cli/", mayImport: [...foundation, "src/config/", "src/kafka/route", "src/access/"] },
+  {
+    path: "src/cli/",
+    mayImport: [...foundation, "src/config/", "src/kafka/route", "src/mqtt/topics.ts", "src/access/"],
+  },
   { path: "src/run.ts", mayImport: ["src/"] },
   { path: "src/run/", mayImport: ["src/"] },
   { path: "adapters/common/", mayImport: [...foundation, "node:", "ws", "@hono/node-server"] },
