@@ -45,7 +45,6 @@ function summary({ kafka, site }: Config, accessSummary: string): readonly strin
   const routes = kafka.routes.rules.map(({ text }, index) => `#   ${index + 1}. ${plain(text)}`);
   return [
     who,
-    ...users,
     `# mode: edge, site ${kafka.site}, Kafka at ${kafka.brokers.join(", ")}`,
     "# routes:",
     ...routes,

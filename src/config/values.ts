@@ -30,7 +30,7 @@ export function pattern(expression: RegExp, expected: string): Reader<string> {
 }
 
 export function oneOf<const T extends string>(values: readonly T[]): Reader<T> {
-  const expected = values.length === 2 ? values.join(" or ") : `one of ${values.join(", ")}`;
+  const expected = values.length <= 2 ? values.join(" or ") : `one of ${values.join(", ")}`;
   return { expected, read: (text) => values.find((value) => value === text) };
 }
 

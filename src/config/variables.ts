@@ -124,8 +124,8 @@ const SETTINGS = {
 
   TRIBUTARY_PASSWORD_FILE: optional(
     "access",
-    ANY_TEXT,
-    "Users and passwords in Mosquitto's format ($7$ and $6$ lines), as `tributary password` writes them.",
+    values.pattern(/^/, "the path of a password file"),
+    "Users and passwords in Mosquitto's format (`$7$` and `$6$` lines), as `tributary password` writes them.",
     { source: "file" },
   ),
   TRIBUTARY_ALLOW_ANONYMOUS: optional(
@@ -175,7 +175,7 @@ const SETTINGS = {
     "Kafka",
     ANY_TEXT,
     "Which topics go to and come from Kafka: one rule a line or separated by `;`. " +
-      "Not set: everything goes up to mqtt-messages, and mqtt-to-<site> comes down.",
+      "Not set: everything goes up to mqtt-messages, and mqtt-to-{site} comes down.",
     { source: "text-or-file" },
   ),
   TRIBUTARY_ACK: setting(
