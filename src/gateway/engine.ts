@@ -16,6 +16,8 @@ export interface EngineOptions extends Omit<GatewayOptions, "log" | "requestTurn
   readonly site: string | undefined;
   readonly logBytesMax: number;
   readonly groupMs: number;
+  /** Whether a route says `full=drop-oldest`. */
+  readonly mayDropOldest: boolean;
   /** The store failed for good: the process must stop. */
   readonly onFatal: (error: TributaryError) => void;
 }
@@ -49,6 +51,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     store: options.store,
     bytesMax: options.logBytesMax,
     groupMs: options.groupMs,
+    mayDropOldest: options.mayDropOldest,
     site: options.site,
     onFatal: options.onFatal,
     requestTurn,

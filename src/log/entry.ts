@@ -108,6 +108,8 @@ export type Entry =
   | { readonly type: "will-fired"; readonly session: number }
   /** Everything up to here that has a route is in Kafka. */
   | { readonly type: "uplink"; readonly through: number }
+  /** Space was short: messages up to here whose route says `full=drop-oldest` and that are not in Kafka are given up. */
+  | { readonly type: "dropped"; readonly through: number }
   | { readonly type: "downlink"; readonly positions: readonly DownlinkPosition[] }
   /** A start of the process: sessions still connected count as disconnected at `atMs`. */
   | {

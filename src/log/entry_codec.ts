@@ -28,6 +28,7 @@ const TAGS = {
   "uplink": 14,
   "downlink": 15,
   "started": 16,
+  "dropped": 32,
 } as const satisfies Record<EntryType, number>;
 
 const TYPES: ReadonlyMap<number, EntryType> = new Map(
@@ -120,6 +121,7 @@ function writeFields(out: Writer, entry: Entry): void {
     case "retained-page":
       return writeRetainedPage(out, entry);
     case "uplink":
+    case "dropped":
       return out.uint(entry.through);
     case "downlink":
       return writeList(out, entry.positions, (target, value) => {
@@ -180,6 +182,7 @@ function readFields(input: Reader, type: EntryType): Entry {
     case "retained-page":
       return readRetainedPage(input);
     case "uplink":
+    case "dropped":
       return { type, through: input.uint() };
     case "downlink":
       return {

@@ -3,17 +3,16 @@
  * `after` runs an effect once everything appended before it is durable. One commit is in flight, the next fills
  * meanwhile. Knows nothing of connections, sockets or Kafka. Opened by recovery.ts.
  */
-import { assert, TributaryError } from "../errors.ts";
-import { LIMITS } from "../limits.ts";
+import { TributaryError } from "../errors.ts";
 import type { Receiver } from "../mqtt/receivers.ts";
-import type { Loss, Platform, Store, StoreCommit, StoredRow, StoreSpace } from "../ports.ts";
+import type { Loss, Platform, Store, StoreCommit, StoreSpace } from "../ports.ts";
 import { CommitBuilder } from "./commit_builder.ts";
 import type { Effect } from "./commit_builder.ts";
+import type { Dropped } from "./dropper.ts";
 import type { Entry, MessageEntry } from "./entry.ts";
+import { headRoom, Housekeeping } from "./housekeeping.ts";
 import type { LogReader } from "./log_reader.ts";
 import type { LogClock } from "./log_clock.ts";
-import type { Rewrite } from "./rewriter.ts";
-import { readForRewrite } from "./rewriter.ts";
 import type { SnapshotTaker } from "./snapshot_taker.ts";
 import type { Row, Space } from "./space.ts";
 import type { State } from "./state.ts";
@@ -25,6 +24,8 @@ export interface LogOptions {
   readonly bytesMax: number;
   /** Waits this long for more entries before a commit; 0 commits at the end of the turn. */
   readonly groupMs: number;
+  /** Whether a route says `full=drop-oldest`. */
+  readonly mayDropOldest: boolean;
   /** The store failed for good: the process must stop. Called once. */
   readonly onFatal: (error: TributaryError) => void;
   /** Asks for a call of `endTurn` at the end of this event-loop turn. */
@@ -64,24 +65,19 @@ export class Log {
   readonly clock: LogClock;
   readonly reader: LogReader;
   readonly #options: LogOptions;
-  readonly #space: Space;
   readonly #snapshots: SnapshotTaker;
   readonly #open: CommitBuilder;
-  readonly #removed: Row[] = [];
-  #rewrite: Rewrite | undefined;
-  #rewriting = false;
+  readonly #housekeeping: Housekeeping;
   #inFlight: InFlight | undefined;
   #next: number;
   #committedThrough: number;
   #storeSpace: StoreSpace;
-  #bytesSinceSweep = 0;
-  #sweptMs = 0;
-  /** Space is short and the next commit takes every snapshot. */
-  #pressed = false;
   #grouping = false;
   #failed = false;
   #closing: (() => void) | undefined;
   #lastCommitMs: number;
+  /** A transaction to Kafka is under way up to here: those messages are not given up for lack of space. */
+  sendingThrough = 0;
   /** Told about every commit, for the metrics. */
   onFigures: (figures: CommitFigures) => void = () => {};
   /** Told about every loss when it is appended. */
@@ -92,13 +88,13 @@ export class Log {
     this.state = parts.state;
     this.clock = parts.clock;
     this.reader = parts.reader;
-    this.#space = parts.space;
     this.#snapshots = parts.snapshots;
     this.#next = parts.nextPosition;
     this.#committedThrough = parts.nextPosition - 1;
     this.#storeSpace = parts.storeSpace;
     this.#open = new CommitBuilder(parts.space);
     this.#lastCommitMs = options.platform.clock.nowMs();
+    this.#housekeeping = new Housekeeping(this, { ...parts, ...options });
   }
 
   /** Every entry up to here is durable. */
@@ -140,7 +136,7 @@ export class Log {
     const position = this.#next++;
     if (options?.logged ?? true) this.#write(position, entry);
     this.state.apply(position, entry);
-    this.#requestTurn();
+    this.requestTurn();
     return position;
   }
 
@@ -156,21 +152,21 @@ export class Log {
       this.reader.keep(position, entry);
       this.#open.messages.push(position);
     }
-    this.#requestTurn();
+    this.requestTurn();
     return { position, receivers };
   }
 
   /** Runs the effect when everything appended so far is durable. Effects run in order. */
   after(effect: Effect): void {
     this.#open.effects.push(effect);
-    this.#requestTurn();
+    this.requestTurn();
   }
 
   /** A message is lost for good: the ledger has it in the same commit as the entries of this turn. */
   lose(loss: Loss): void {
     this.#open.lose(loss);
     this.onLoss(loss);
-    this.#requestTurn();
+    this.requestTurn();
   }
 
   /** End of an event-loop turn: commits what is open unless a commit is in flight; that one goes on afterwards. */
@@ -182,12 +178,19 @@ export class Log {
 
   /** Coarse timer: looks for rows to free or rewrite. */
   tick(): void {
-    const nowMs = this.#options.platform.clock.nowMs();
-    if (nowMs - this.#sweptMs < SWEEP_INTERVAL_MS) return;
-    this.#sweptMs = nowMs;
-    this.#sweep();
-    this.#pressed = this.#isPressed();
-    if (this.#removed.length > 0 || this.#rewrite !== undefined || this.#snapshotsPressing()) this.#requestTurn();
+    this.#housekeeping.tick();
+  }
+
+  /** Asks for the end of the turn, unless a commit in flight will go on by itself. */
+  requestTurn(): void {
+    if (this.#inFlight === undefined) this.#options.requestTurn();
+  }
+
+  /** Droppable messages are given up for lack of space. */
+  appendDropped(dropped: Dropped, then: () => void): void {
+    this.append({ type: "dropped", through: dropped.through });
+    for (const loss of dropped.losses) this.lose(loss);
+    this.after({ run: then });
   }
 
   /** Takes snapshots of everything, waits for the last commit and closes the store. */
@@ -200,12 +203,19 @@ export class Log {
     await this.#options.store.close();
   }
 
-  #write(position: number, entry: Entry): void {
-    this.#open.add(position, entry, this.clock.nowMs());
+  /** The store failed for good. */
+  fail(error: unknown): void {
+    if (this.#failed) return;
+    this.#failed = true;
+    const fatal = error instanceof TributaryError
+      ? error
+      : new TributaryError("store.io", `Cannot commit to the log: ${String(error)}`, { cause: error });
+    this.#closing?.();
+    this.#options.onFatal(fatal);
   }
 
-  #requestTurn(): void {
-    if (this.#inFlight === undefined) this.#options.requestTurn();
+  #write(position: number, entry: Entry): void {
+    this.#open.add(position, entry, this.clock.nowMs());
   }
 
   #group(): void {
@@ -219,12 +229,10 @@ export class Log {
 
   #seal(): void {
     const open = this.#open;
-    this.#bytesSinceSweep += open.bytes;
     this.#snapshots.grew(this.#next, open.bytes);
-    if (this.#bytesSinceSweep > SWEEP_BYTES) this.#sweep();
-    const housekeeping = this.#removed.length > 0 || this.#rewrite !== undefined || this.#snapshotsPressing();
+    this.#housekeeping.grew(open.bytes);
     const closing = this.#closing !== undefined;
-    if (open.isEmpty && !housekeeping && !(closing && this.#snapshots.pending)) {
+    if (open.isEmpty && !this.#housekeeping.isWanted && !(closing && this.#snapshots.pending)) {
       this.#runEffects();
       if (closing && open.isEmpty) this.#closing?.();
       return;
@@ -242,38 +250,19 @@ export class Log {
     open.reset();
     this.#options.store.commit(commit).then(
       (space) => this.#committed(inFlight, space),
-      (error: unknown) => this.#fail(error),
+      (error: unknown) => this.fail(error),
     );
   }
 
   #buildCommit(closing: boolean): { commit: StoreCommit; rewritten: Row | undefined } {
-    let rewritten: Row | undefined;
-    const rows: StoredRow[] = this.#open.storedRows();
-    const removedRows = this.#removed.splice(0).map((row) => row.first);
-    const rewrite = this.#rewrite;
-    if (rewrite !== undefined) {
-      this.#rewrite = undefined;
-      for (const row of rewrite.rows) this.reader.drop(row.first);
-      rewritten = this.#space.replace(rewrite.rows, rewrite.stored, rewrite.entries);
-      this.reader.add(rewritten.first, rewrite.stored.body);
-      removedRows.push(...rewrite.rows.map((row) => row.first));
-      rows.unshift({ ...rewrite.stored, body: rewrite.stored.body.slice() });
-    }
-    const asOf = this.#next - 1;
-    const everything = closing || this.#pressed;
-    this.#pressed = false;
-    const snapshots = this.#snapshots.take(asOf, { everything, atMs: this.clock.nowMs() });
-    return { commit: { removedRows, rows, ...snapshots, losses: this.#open.losses }, rewritten };
-  }
-
-  #snapshotsPressing(): boolean {
-    return this.#snapshots.due || this.#pressed;
-  }
-
-  /** Above three quarters of the budget snapshots are taken early, if they let rows go. */
-  #isPressed(): boolean {
-    if (this.usedBytes <= this.#options.bytesMax * PRESSED_SHARE || !this.#snapshots.pending) return false;
-    return this.#space.sweep(this.#next, this.state.uplinkThrough).dead.length > 0;
+    const appended = this.#open.storedRows();
+    const { removedRows, rows, rewritten, everything } = this.#housekeeping.take();
+    const options = { everything: closing || everything, atMs: this.clock.nowMs() };
+    const snapshots = this.#snapshots.take(this.#next - 1, options);
+    return {
+      commit: { removedRows, rows: [...rows, ...appended], ...snapshots, losses: this.#open.losses },
+      rewritten,
+    };
   }
 
   #committed(done: InFlight, space: StoreSpace): void {
@@ -291,6 +280,7 @@ export class Log {
       entries: done.rows.reduce((sum, row) => sum + row.entries, 0),
     });
     this.#options.onCommitted();
+    this.#housekeeping.committed();
     if (!this.#open.isEmpty || this.#open.effects.length > 0 || this.#closing !== undefined) this.endTurn();
   }
 
@@ -303,58 +293,4 @@ export class Log {
     for (const position of messages) this.reader.forget(position);
     this.#options.onCommitted();
   }
-
-  #fail(error: unknown): void {
-    if (this.#failed) return;
-    this.#failed = true;
-    const fatal = error instanceof TributaryError
-      ? error
-      : new TributaryError("store.io", `Cannot commit to the log: ${String(error)}`, { cause: error });
-    this.#closing?.();
-    this.#options.onFatal(fatal);
-  }
-
-  #sweep(): void {
-    this.#bytesSinceSweep = 0;
-    const { dead, sparse } = this.#space.sweep(this.#snapshots.tail(this.#next), this.state.uplinkThrough);
-    if (dead.length > 0) {
-      this.#space.remove(dead);
-      for (const row of dead) this.reader.drop(row.first);
-      this.#removed.push(...dead);
-    }
-    if (sparse.length > 0 && !this.#rewriting && this.#rewrite === undefined) void this.#prepareRewrite(sparse);
-  }
-
-  async #prepareRewrite(rows: readonly Row[]): Promise<void> {
-    this.#rewriting = true;
-    try {
-      const rewrite = await readForRewrite(rows, {
-        store: this.#options.store,
-        isLive: (position, entry) =>
-          this.#space.isHeld(position) || (entry.route !== undefined && position > this.state.uplinkThrough),
-      });
-      if (rewrite === undefined) {
-        for (const row of rows) row.busy = true; // damaged: left as it is for inspection
-        return;
-      }
-      if (this.#failed || !rows.every((row) => this.#space.rowAt(row.first) === row)) return;
-      assert(this.#rewrite === undefined, "one rewrite is prepared at a time");
-      this.#rewrite = rewrite;
-      this.#requestTurn();
-    } catch (error) {
-      this.#fail(error);
-    } finally {
-      this.#rewriting = false;
-    }
-  }
-}
-
-/** How often and after how many appended bytes rows are looked over. */
-const SWEEP_INTERVAL_MS = 1_000;
-const SWEEP_BYTES = 1_048_576;
-const PRESSED_SHARE = 0.75;
-
-/** Kept free for what frees space: a sixteenth of the budget, at least LIMITS.headRoomBytes. */
-function headRoom(bytesMax: number): number {
-  return Math.max(LIMITS.headRoomBytes, Math.floor(bytesMax / 16));
 }

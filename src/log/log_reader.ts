@@ -7,7 +7,8 @@ import { LIMITS } from "../limits.ts";
 import { UnreadableBytes } from "./bytes.ts";
 import type { MessageEntry, RouteChoice } from "./entry.ts";
 import { RowCache } from "./row_cache.ts";
-import type { Space } from "./space.ts";
+import type { Row, Space } from "./space.ts";
+import type { State } from "./state.ts";
 
 /** A message that goes up, at its place in the log. */
 export interface RoutedMessage {
@@ -29,6 +30,7 @@ export type Lookup = MessageEntry | "gone" | undefined;
 export class LogReader {
   readonly #store: Store;
   readonly #space: Space;
+  readonly #state: State;
   readonly #cache = new RowCache(LIMITS.tailRingBytes);
   /** Messages of commits that are not done yet. */
   readonly #kept = new Map<number, MessageEntry>();
@@ -37,9 +39,10 @@ export class LogReader {
   /** Told about every unreadable row once. */
   onDamage: (damage: StoreDamage) => void = () => {};
 
-  constructor(store: Store, space: Space) {
-    this.#store = store;
-    this.#space = space;
+  constructor(parts: { readonly store: Store; readonly space: Space; readonly state: State }) {
+    this.#store = parts.store;
+    this.#space = parts.space;
+    this.#state = parts.state;
   }
 
   keep(position: number, entry: MessageEntry): void {
@@ -113,6 +116,7 @@ export class LogReader {
       if (!this.#damaged.has(row.first) && this.#cache.entries(row.first) === undefined) await this.load(row.first);
       for (const { position, entry } of this.#entries(row.first)) {
         if (position <= through || entry.type !== "message" || entry.route === undefined) continue;
+        if (entry.route.dropOldest && position <= this.#state.droppedThrough) continue;
         if (bytes >= options.maxBytes) return { messages, through, bytes };
         messages.push({ position, entry, route: entry.route });
         bytes += entry.message.payload.byteLength + entry.message.topicName.length + 128;
@@ -121,6 +125,14 @@ export class LogReader {
       through = Math.max(through, row.first + row.span - 1);
     }
     return { messages, through, bytes };
+  }
+
+  /** All messages of a row. Rejects with a TributaryError `store.*`. */
+  async rowMessages(row: Row): Promise<readonly { readonly position: number; readonly entry: MessageEntry }[]> {
+    if (!this.#damaged.has(row.first) && this.#cache.entries(row.first) === undefined) await this.load(row.first);
+    return this.#entries(row.first).flatMap(({ position, entry }) =>
+      entry.type === "message" ? [{ position, entry }] : []
+    );
   }
 
   /** Whether anything with a route waits behind the position. */

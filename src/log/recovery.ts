@@ -54,7 +54,7 @@ export async function openLog(options: OpenLogOptions): Promise<OpenedLog> {
   snapshots.grew(tailMeta.tail, 0);
   snapshots.grew(next, replayed.bytes);
   const clock = new LogClock(options.platform.clock, Math.max(tailMeta.atMs, replayed.atMs));
-  const reader = new LogReader(options.store, space);
+  const reader = new LogReader({ store: options.store, space, state });
   const log = new Log(options, {
     state,
     space,
@@ -109,6 +109,7 @@ function restoreSnapshots(state: State, opened: StoreOpened, damaged: StoreDamag
       state.edgeAsOf = snapshot.asOf;
       state.nextSession = snapshot.nextSession;
       state.uplinkThrough = snapshot.uplinkThrough;
+      state.droppedThrough = snapshot.droppedThrough;
       state.epochs = snapshot.epochs;
       for (const reached of snapshot.downlink) {
         state.downlink.set(`${reached.kafkaTopic}/${reached.partition}`, reached);

@@ -159,6 +159,7 @@ export interface EdgeSnapshot {
   readonly asOf: number;
   readonly nextSession: number;
   readonly uplinkThrough: number;
+  readonly droppedThrough: number;
   readonly downlink: readonly DownlinkPosition[];
   readonly epochs: readonly Epoch[];
 }
@@ -170,6 +171,7 @@ export function writeEdge(edge: EdgeSnapshot): Uint8Array<ArrayBuffer> {
   out.uint(edge.asOf);
   out.uint(edge.nextSession);
   out.uint(edge.uplinkThrough);
+  out.uint(edge.droppedThrough);
   writeList(out, edge.downlink, (target, value) => {
     target.string(value.kafkaTopic);
     target.string(value.topicId);
@@ -192,6 +194,7 @@ export function readEdge(bytes: Uint8Array): EdgeSnapshot {
     asOf: input.uint(),
     nextSession: input.uint(),
     uplinkThrough: input.uint(),
+    droppedThrough: input.uint(),
     downlink: readList(input, (source) => ({
       kafkaTopic: source.string(),
       topicId: source.string(),

@@ -99,8 +99,8 @@ export class SnapshotTaker {
   }
 
   #edge(asOf: number): Uint8Array {
-    const { nextSession, uplinkThrough, downlink, epochs } = this.#state;
-    return writeEdge({ asOf, nextSession, uplinkThrough, downlink: [...downlink.values()], epochs });
+    const { nextSession, uplinkThrough, droppedThrough, downlink, epochs } = this.#state;
+    return writeEdge({ asOf, nextSession, uplinkThrough, droppedThrough, downlink: [...downlink.values()], epochs });
   }
 }
 

@@ -43,6 +43,8 @@ export class State {
   readonly retained: TopicNameTree<number> = new TopicNameTree();
   readonly downlink: Map<string, DownlinkPosition> = new Map();
   uplinkThrough = 0;
+  /** Droppable messages up to here are given up, see the entry. */
+  droppedThrough = 0;
   epochs: readonly Epoch[] = [];
   nextSession = 1;
   /** Entries up to this position are contained in the snapshot of positions and epochs. */
@@ -69,6 +71,7 @@ export class State {
         this.#created(position, entry);
         return NOBODY;
       case "uplink":
+      case "dropped":
       case "downlink":
       case "started":
         this.#edge(position, entry);
@@ -249,13 +252,16 @@ export class State {
     else session.replays.set(entry.topicFilter, { ...replay, after: entry.through });
   }
 
-  #edge(position: number, entry: Extract<Entry, { type: "uplink" | "downlink" | "started" }>): void {
+  #edge(position: number, entry: EdgeEntry): void {
     if (entry.type === "started") this.#disconnectAll(position, entry);
     if (position <= this.edgeAsOf) return;
     if (!this.dirty.has("edge")) this.dirty.set("edge", position);
     switch (entry.type) {
       case "uplink":
         this.uplinkThrough = Math.max(this.uplinkThrough, entry.through);
+        return;
+      case "dropped":
+        this.droppedThrough = Math.max(this.droppedThrough, entry.through);
         return;
       case "downlink":
         for (const reached of entry.positions) {
@@ -285,4 +291,6 @@ export class State {
   }
 }
 
-type SessionEntry = Exclude<Entry, { type: "message" | "session-created" | "uplink" | "downlink" | "started" }>;
+type EdgeEntry = Extract<Entry, { type: "uplink" | "dropped" | "downlink" | "started" }>;
+
+type SessionEntry = Exclude<Entry, EdgeEntry | { type: "message" | "session-created" }>;

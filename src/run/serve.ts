@@ -33,6 +33,7 @@ export async function serve(options: ServeOptions): Promise<void> {
     site: config.site,
     logBytesMax: config.log.maxBytes,
     groupMs: config.log.groupMs,
+    mayDropOldest: false,
     access,
     limits: effectiveLimits(options),
     router: NO_ROUTES,

@@ -86,7 +86,7 @@ export class TestConnection implements Transport {
 }
 
 export type TestEngineOptions = Partial<
-  Pick<EngineOptions, "limits" | "router" | "access" | "logBytesMax" | "site" | "groupMs">
+  Pick<EngineOptions, "limits" | "router" | "access" | "logBytesMax" | "site" | "groupMs" | "mayDropOldest">
 >;
 
 /** One gateway on one disk, which can be killed and started again. */
@@ -122,6 +122,7 @@ export class TestGateway {
       site: undefined,
       logBytesMax: 1_073_741_824,
       groupMs: 0,
+      mayDropOldest: false,
       ...this.#options,
       store: createMemoryStore(this.disk),
       platform: this.platform,
