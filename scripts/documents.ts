@@ -88,7 +88,7 @@ export function metricsDocument(): string {
 
 \`GET /metrics\` in Prometheus' text format. Times are seconds and sizes bytes. A metric that has no value yet is left out;
 those of uplink and downlink appear with Kafka only. A metric holds at most ${LIMITS.seriesPerMetricMax} sets of labels, further ones are counted
-together as \`other\`. Reason codes are those of MQTT 5, as \`0x87\`.
+together as \`other\`. Reason codes are those of MQTT 5, in decimal: 135 is 0x87.
 
 ${table(["Metric", "Kind", "Labels", "Meaning"], rows)}
 `;

@@ -12,7 +12,7 @@ import { collectTexts, type ReadFile, type Texts } from "./texts.ts";
 import type { HostPort, ListenerConfig } from "./values.ts";
 import { readVariables, type Variables } from "./variables.ts";
 
-export type { KafkaConfig, SaslConfig } from "./kafka_config.ts";
+export type { KafkaConfig } from "./kafka_config.ts";
 export type { Setting } from "./settings.ts";
 export type { ListenerConfig } from "./values.ts";
 

@@ -3,7 +3,7 @@
 import { defaultRoutes, parseRoutes, type RouteError, type Routes } from "../kafka/routes.ts";
 import type { Variables } from "./variables.ts";
 
-export type SaslConfig =
+type SaslConfig =
   | {
     readonly mechanism: "PLAIN" | "SCRAM-SHA-256" | "SCRAM-SHA-512";
     readonly username: string;
@@ -20,13 +20,8 @@ export interface KafkaConfig {
   readonly site: string;
   /** `host:port` each. */
   readonly brokers: readonly string[];
-  /** PEM texts; undefined: no TLS. Without `ca` the system's authorities count. */
-  readonly tls:
-    | {
-      readonly ca: string | undefined;
-      readonly client: { readonly certificate: string; readonly key: string } | undefined;
-    }
-    | undefined;
+  /** PEM texts, certificate and key both or neither; undefined: no TLS. Without `ca` the system's authorities count. */
+  readonly tls: { readonly ca?: string; readonly certificate?: string; readonly key?: string } | undefined;
   readonly sasl: SaslConfig | undefined;
   readonly routes: Routes;
   readonly defaultAck: "local" | "kafka";
@@ -75,10 +70,14 @@ function routeErrorText({ line, rule, message }: RouteError): string {
 
 function readTls(values: Variables): KafkaConfig["tls"] {
   if (!values.TRIBUTARY_KAFKA_TLS) return undefined;
-  const [certificate, key] = [values.TRIBUTARY_KAFKA_TLS_CERT_FILE, values.TRIBUTARY_KAFKA_TLS_KEY_FILE];
+  const [ca, certificate, key] = [
+    values.TRIBUTARY_KAFKA_TLS_CA_FILE,
+    values.TRIBUTARY_KAFKA_TLS_CERT_FILE,
+    values.TRIBUTARY_KAFKA_TLS_KEY_FILE,
+  ];
   return {
-    ca: values.TRIBUTARY_KAFKA_TLS_CA_FILE,
-    client: certificate === undefined || key === undefined ? undefined : { certificate, key },
+    ...(ca !== undefined && { ca }),
+    ...(certificate !== undefined && key !== undefined && { certificate, key }),
   };
 }
 

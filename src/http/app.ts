@@ -97,7 +97,10 @@ export function createHttpApp(options: HttpAppOptions): HttpApp {
 
   for (const path of ["/config", "/metrics", "/losses"]) {
     app.use(path, async (context, next) => {
-      if (mayRead(context.req.raw)) return next();
+      if (mayRead(context.req.raw)) {
+        await next();
+        return;
+      }
       if (options.token === undefined) {
         return context.json({ error: "there is no token: ask this machine by the name localhost or 127.0.0.1" }, 403);
       }

@@ -114,7 +114,7 @@ test("everything set at once is read", async () => {
   assert.deepEqual(kafka, {
     site: "plant-1",
     brokers: ["k1:9092", "k2:9092"],
-    tls: { ca: CERTIFICATE, client: { certificate: CERTIFICATE, key: KEY } },
+    tls: { ca: CERTIFICATE, certificate: CERTIFICATE, key: KEY },
     sasl: { mechanism: "SCRAM-SHA-512", username: "gw", password: "pw" },
     defaultAck: "kafka",
     uplinkLingerMs: 20,

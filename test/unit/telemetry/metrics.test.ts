@@ -40,9 +40,9 @@ test("known label values are there from the start, others when they occur", () =
   const metrics = createMetrics();
   assert.equal(valueOf(metrics, 'tributary_losses_total{reason="drop-oldest"}'), 0);
   metrics.add("losses_total", 4, "drop-oldest");
-  metrics.add("disconnects_total", 1, "0x8d");
+  metrics.add("disconnects_total", 1, "141");
   assert.equal(valueOf(metrics, 'tributary_losses_total{reason="drop-oldest"}'), 4);
-  assert.equal(valueOf(metrics, 'tributary_disconnects_total{reason_code="0x8d"}'), 1);
+  assert.equal(valueOf(metrics, 'tributary_disconnects_total{reason_code="141"}'), 1);
 });
 
 test("histograms count into cumulated buckets", () => {
