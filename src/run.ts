@@ -1,19 +1,29 @@
-/** The program: configuration, events, then serving; every way it can end has its exit code. */
+/** The program: command line, configuration, events, then serving; every way it can end has its exit code. */
+import { parseCommand } from "./cli/command.ts";
+import { EXIT, exitCodeOf } from "./cli/exit_codes.ts";
+import { renderConfigErrors } from "./cli/render.ts";
 import { parseConfig } from "./config/config.ts";
 import { TributaryError } from "./errors.ts";
+import { runCommand } from "./run/commands.ts";
 import type { RunEnvironment } from "./run/environment.ts";
 import { serve } from "./run/serve.ts";
 import { createEvents } from "./telemetry/events.ts";
 
 export type { RunEnvironment } from "./run/environment.ts";
 
-/** Runs the program to its end. Resolves to the exit code. */
+/** Runs the program to its end. Resolves to the exit code; rejects only for a bug. */
 export async function run(environment: RunEnvironment): Promise<number> {
   const { stderr } = environment;
+  const command = parseCommand(environment.argv);
+  if ("misuse" in command) {
+    stderr.write(`${command.misuse}\n`);
+    return EXIT.usage;
+  }
+  if (command.kind !== "serve") return runCommand(command, environment);
   const parsed = await parseConfig(environment.env, environment.readFile);
   if ("errors" in parsed) {
-    for (const { variable, value, message } of parsed.errors) stderr.write(`${variable}=${value ?? ""}: ${message}\n`);
-    return 78;
+    stderr.write(renderConfigErrors(parsed.errors));
+    return EXIT.config;
   }
   const { config } = parsed;
   const events = createEvents({
@@ -23,11 +33,11 @@ export async function run(environment: RunEnvironment): Promise<number> {
     clock: environment.platform.clock,
   });
   try {
-    await serve({ environment, config, events, version: "0.1.0" });
-    return 0;
+    await serve({ environment, config, events });
+    return EXIT.ok;
   } catch (error) {
     if (!(error instanceof TributaryError)) throw error;
     events.error("failed", error.message, { code: error.code });
-    return 70;
+    return exitCodeOf(error);
   }
 }

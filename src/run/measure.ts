@@ -1,6 +1,7 @@
 /** Ties what the parts count to the metrics' names. Reads; decides nothing. */
 import type { Engine } from "../gateway/engine.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import { VERSION } from "../version.ts";
 import type { RunEnvironment } from "./environment.ts";
 
 /** What one scrape costs is a walk over sessions and connections: nothing is added to the hot path. */
@@ -10,12 +11,11 @@ export function measure(
     readonly engine: Engine;
     readonly environment: RunEnvironment;
     readonly logBytesMax: number;
-    readonly version: string;
   },
-): void {
+): EventLoopWatch {
   const { engine, environment } = parts;
   const { log, gateway } = engine;
-  metrics.set("build_info", 1, parts.version, environment.runtime);
+  metrics.set("build_info", 1, VERSION, environment.runtime);
   metrics.set("start_time_seconds", environment.platform.clock.wallMs() / 1000);
   log.onFigures = ({ durationMs, entries }) => {
     metrics.observe("commit_seconds", durationMs / 1000);
@@ -41,6 +41,29 @@ export function measure(
     metrics.set("resident_memory_bytes", environment.memoryBytes());
     setCounters(metrics, gateway.counters);
   });
+  return watchEventLoop(metrics, environment);
+}
+
+/** The event loop's lateness, observed once a second. */
+export interface EventLoopWatch {
+  /** Worst lateness of the last period, in milliseconds; grows while the next one is overdue. */
+  readonly lateMs: () => number;
+  readonly stop: () => void;
+}
+
+const WATCH_MS = 1_000;
+
+function watchEventLoop(metrics: Metrics, environment: RunEnvironment): EventLoopWatch {
+  const { clock } = environment.platform;
+  let lateMs = 0;
+  let cancel = (): void => {};
+  const observe = (): void => {
+    lateMs = environment.eventLoopLateMs();
+    metrics.observe("event_loop_delay_seconds", lateMs / 1000);
+    cancel = clock.after(WATCH_MS, observe);
+  };
+  cancel = clock.after(WATCH_MS, observe);
+  return { lateMs: () => lateMs, stop: () => cancel() };
 }
 
 function setCounters(metrics: Metrics, counters: Engine["gateway"]["counters"]): void {

@@ -7,10 +7,16 @@ import type { Config, ListenerConfig } from "../config/config.ts";
 import type { TributaryError } from "../errors.ts";
 import type { Engine } from "../gateway/engine.ts";
 import { openEngine } from "../gateway/engine.ts";
-import type { Listener } from "../ports.ts";
+import { formatHostPort, isLoopback } from "../config/values.ts";
+import type { HealthSource } from "../http/app.ts";
+import { createHttpApp } from "../http/app.ts";
+import type { Listener, Store } from "../ports.ts";
 import type { Events } from "../telemetry/events.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
 import { createMetrics } from "../telemetry/metrics.ts";
+import { VERSION } from "../version.ts";
 import type { RunEnvironment } from "./environment.ts";
+import { createHealth } from "./health.ts";
 import { measure } from "./measure.ts";
 import { NO_ROUTES } from "./router.ts";
 
@@ -18,18 +24,18 @@ export interface ServeOptions {
   readonly environment: RunEnvironment;
   readonly config: Config;
   readonly events: Events;
-  readonly version: string;
 }
 
 /** Serves until the stop signal or a fatal error, which it throws as a TributaryError like everything that fails. */
 export async function serve(options: ServeOptions): Promise<void> {
-  const { environment, config, events, version } = options;
+  const { environment, config, events } = options;
   const startedMs = environment.platform.clock.nowMs();
   const access = createAccess(config.access);
   const failed = Promise.withResolvers<TributaryError>();
+  const store = environment.createStore({ directory: config.dataDirectory, maxBytes: config.log.maxBytes });
   const engine = await openEngine({
     platform: environment.platform,
-    store: environment.createStore({ directory: config.dataDirectory, maxBytes: config.log.maxBytes }),
+    store,
     site: config.site,
     logBytesMax: config.log.maxBytes,
     groupMs: config.log.groupMs,
@@ -41,7 +47,7 @@ export async function serve(options: ServeOptions): Promise<void> {
     onFatal: failed.resolve,
   });
   const metrics = createMetrics();
-  measure(metrics, { engine, environment, logBytesMax: config.log.maxBytes, version });
+  const loop = measure(metrics, { engine, environment, logBytesMax: config.log.maxBytes });
   tellOpened(engine, options);
   const listeners: Listener[] = [];
   let fatal: TributaryError | undefined;
@@ -49,11 +55,21 @@ export async function serve(options: ServeOptions): Promise<void> {
     for (const listener of config.listeners) {
       listeners.push(await listen(listener, { ...options, engine, access: access.summary }));
     }
+    const health = createHealth({
+      log: engine.log,
+      edge: undefined,
+      ackKafka: config.kafka?.defaultAck === "kafka",
+      eventLoopLateMs: loop.lateMs,
+    });
+    if (config.http !== undefined) {
+      listeners.push(await listenHttp(config.http, { ...options, health, metrics, store }));
+    }
     const readyMs = Math.round(environment.platform.clock.nowMs() - startedMs);
     events.info("ready", `Ready after ${readyMs} ms`, { milliseconds: readyMs });
     fatal = await Promise.race([failed.promise, aborted(environment.stop)]);
     if (fatal === undefined) events.info("stopping", "Stopping");
   } finally {
+    loop.stop();
     for (const listener of listeners) await listener.close();
     await engine.stop();
   }
@@ -97,8 +113,33 @@ async function listen(
     connectionsMax: effectiveLimits(options).connectionsMax,
     onSocket: (socket) => engine.gateway.accept(socket),
   });
-  const url = `${protocol}://${host.includes(":") ? `[${host}]` : host}:${opened.port}`;
+  const url = `${protocol}://${formatHostPort({ host, port: opened.port })}`;
   events.info("listener.open", `Listening on ${url}: ${options.access}`, { url });
+  return opened;
+}
+
+async function listenHttp(
+  http: NonNullable<Config["http"]>,
+  options: ServeOptions & { readonly health: HealthSource; readonly metrics: Metrics; readonly store: Store },
+): Promise<Listener> {
+  const { config, events, environment, health, metrics, store } = options;
+  const { host, port, token } = http;
+  const app = createHttpApp({
+    version: VERSION,
+    host,
+    token,
+    isLoopback,
+    health,
+    metrics,
+    readyLagSeconds: config.readyLagSeconds,
+    settings: config.settings,
+    readLosses: (query) => store.readLosses(query),
+    onFault: (fault) => events.error("http.fault", `Cannot answer an HTTP request: ${String(fault)}`),
+  });
+  const opened = await environment.network.listenHttp({ host, port, fetch: app.fetch });
+  const url = `http://${formatHostPort({ host, port: opened.port })}`;
+  const who = token === undefined ? "this machine only" : "details only with the token";
+  events.info("listener.open", `Listening on ${url}: ${who}`, { url });
   return opened;
 }
 
