@@ -274,12 +274,15 @@ class Broker implements KafkaBroker {
     ], { stdio: ["ignore", log, log] });
     this.#child = child;
     // A runner that is killed does not run clean-ups, but it does not leave a JVM behind.
-    const killWithUs = (): void => void child.kill("SIGKILL");
+    const killWithUs = (): void => this.#signal("SIGKILL");
     process.once("exit", killWithUs);
-    child.once("exit", () => process.off("exit", killWithUs));
+    child.once("exit", () => {
+      process.off("exit", killWithUs);
+      if (this.#child === child) this.#child = undefined;
+    });
     const deadlineMs = performance.now() + READY_TIMEOUT_MS;
     while (!(await namesABroker(this.#ports.plain))) {
-      if (child.exitCode !== null || performance.now() > deadlineMs) {
+      if (this.#child === undefined || performance.now() > deadlineMs) {
         throw new Error(
           `Kafka ${this.version} does not become ready (exit code ${child.exitCode}):\n${this.logTail()}`,
         );
@@ -297,11 +300,11 @@ class Broker implements KafkaBroker {
   }
 
   freeze(): void {
-    this.#child?.kill("SIGSTOP");
+    this.#signal("SIGSTOP");
   }
 
   thaw(): void {
-    this.#child?.kill("SIGCONT");
+    this.#signal("SIGCONT");
   }
 
   /** Ends everything and removes the directory. */
@@ -329,9 +332,17 @@ class Broker implements KafkaBroker {
 
   async #end(signal: "SIGTERM" | "SIGKILL"): Promise<void> {
     const child = this.#child;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    if (child === undefined) return;
     const ended = once(child, "exit");
-    child.kill(signal);
+    this.#signal(signal);
     await ended;
+    this.#child = undefined;
+  }
+
+  /** By number, not by `child.kill`: Deno 2.9 takes a stopped child for an ended one and sends nothing more. */
+  #signal(signal: "SIGTERM" | "SIGKILL" | "SIGSTOP" | "SIGCONT"): void {
+    const pid = this.#child?.pid;
+    if (pid === undefined) throw new Error(`Kafka ${this.version} does not run`);
+    process.kill(pid, signal);
   }
 }
