@@ -1,7 +1,9 @@
 /**
  * The durable store: `node:sqlite` in a thread of its own, so that the event loop never waits for the disk. This side
  * only asks and takes the answers. The module is also the thread's entry point, because in a compiled binary a worker
- * must be one; its top level therefore does nothing else.
+ * must be one; its top level therefore does nothing else. There its URL is the whole bundle's: the program's entry
+ * must start nothing unless `isMainThread`, and the build must say `format: "esm"`, for Bun's default with bytecode is
+ * CommonJS, whose `import.meta.url` is the path of the source on the building machine.
  */
 
 import { isMainThread, Worker, workerData } from "node:worker_threads";

@@ -85,8 +85,9 @@ class LogThread {
   }
 
   #failure(request: Request, error: unknown): Result {
-    const isOurs = error instanceof TypeError || error instanceof RangeError || isConstraint(error);
-    if (isOurs) return { kind: "bug", text: `the store can write what it is given: ${error}` };
+    if (error instanceof Error && (error instanceof TypeError || error instanceof RangeError || isConstraint(error))) {
+      return { kind: "bug", text: `the store can do what it is asked: ${error.message}` };
+    }
     const { code, message } = storeError(DOING[request.kind], this.#options.directory, error, "store.io");
     return { kind: "failed", code, text: message };
   }
