@@ -4,6 +4,7 @@
  */
 
 import { TributaryError } from "../errors.ts";
+import type { Clock } from "../ports.ts";
 import { kafkaError } from "./kafka_errors.ts";
 import type { ConnectionOptions, KafkaPackage, PackageConnection } from "./kafka_package.ts";
 
@@ -35,6 +36,8 @@ export interface KafkaClientOptions {
   readonly sasl?: SaslOptions | undefined;
   /** A request without answer for so long ends its connection: a half-open link must not hang. */
   readonly requestTimeoutMs: number;
+  /** For waits between repeats; the package's own time-outs of requests use the runtime's. */
+  readonly clock: Clock;
 }
 
 /** Longest wait for TCP, TLS and SASL together; a request may take longer than a connect. */
@@ -157,7 +160,9 @@ export class BrokerConnections {
     this.#closed = true;
     const opened = await Promise.allSettled(this.#connections.values());
     this.#connections.clear();
-    await Promise.all(opened.map((result) => result.status === "fulfilled" ? result.value.close() : undefined));
+    const closing: Promise<void>[] = [];
+    for (const result of opened) if (result.status === "fulfilled") closing.push(result.value.close());
+    await Promise.all(closing);
   }
 
   #start(address: BrokerAddress, name: string): Promise<PackageConnection> {

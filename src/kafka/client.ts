@@ -61,6 +61,7 @@ class RealKafkaClient implements KafkaClient {
       connections: new BrokerConnections(this.#kafka, this.#options),
       cluster: this.#cluster,
       requestTimeoutMs: this.#options.requestTimeoutMs,
+      clock: this.#options.clock,
     }, options);
     this.#producers.add(producer);
     producer.onClose = () => void this.#producers.delete(producer);
@@ -110,12 +111,12 @@ class RealKafkaClient implements KafkaClient {
 
   /** A new topic spreads from the controller to the brokers: wait until it has leaders, or leave that to the user. */
   async #untilUsable(kafkaTopic: string): Promise<void> {
-    const deadlineMs = performance.now() + this.#options.requestTimeoutMs;
-    for (let attempt = 0; performance.now() < deadlineMs; attempt++) {
+    const deadlineMs = this.#options.clock.nowMs() + this.#options.requestTimeoutMs;
+    for (let attempt = 0; this.#options.clock.nowMs() < deadlineMs; attempt++) {
       const lookup = (await this.#cluster.lookUp([kafkaTopic])).get(kafkaTopic);
       if (lookup?.kind === "unauthorized") return;
       if (lookup?.kind === "found" && lookup.info.leaderless.length === 0) return;
-      await delay(backoffMs(attempt));
+      await delay(this.#options.clock, backoffMs(attempt));
     }
   }
 

@@ -12,6 +12,7 @@ import {
 } from "./broker_connections.ts";
 import { isStale, kafkaError, protocolErrors, responseOf } from "./kafka_errors.ts";
 import type { KafkaPackage, MetadataResponse, PackageConnection } from "./kafka_package.ts";
+import type { Clock } from "../ports.ts";
 import type { KafkaTopicLookup } from "./kafka_port.ts";
 
 /** Metadata older than this is asked for again; leader changes are noticed by their errors long before. */
@@ -31,8 +32,8 @@ interface Topic {
 }
 
 /** Resolves after `delayMs`. */
-export function delay(delayMs: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, delayMs));
+export function delay(clock: Clock, delayMs: number): Promise<void> {
+  return new Promise((resolve) => void clock.after(delayMs, resolve));
 }
 
 /** The `attempt`-th wait (from 0) of an exponential backoff with jitter. */
@@ -74,6 +75,7 @@ export class Cluster {
   readonly #connections: BrokerConnections;
   readonly #bootstrap: readonly BrokerAddress[];
   readonly #requestTimeoutMs: number;
+  readonly #clock: Clock;
   #brokers: ReadonlyMap<number, BrokerAddress> = new Map();
   #controllerId = -1;
   readonly #topics = new Map<string, Topic>();
@@ -83,12 +85,13 @@ export class Cluster {
   constructor(
     kafka: KafkaPackage,
     connections: BrokerConnections,
-    options: { readonly brokers: readonly string[]; readonly requestTimeoutMs: number },
+    options: { readonly brokers: readonly string[]; readonly requestTimeoutMs: number; readonly clock: Clock },
   ) {
     this.#kafka = kafka;
     this.#connections = connections;
     this.#bootstrap = options.brokers.map(parseBrokerAddress);
     this.#requestTimeoutMs = options.requestTimeoutMs;
+    this.#clock = options.clock;
   }
 
   /** Asks brokers one after the other until one answers. Rejects with the answer's error, or when none answered. */
@@ -129,7 +132,7 @@ export class Cluster {
     });
     this.#brokers = new Map(answer.brokers.map((broker) => [broker.nodeId, { host: broker.host, port: broker.port }]));
     this.#controllerId = answer.controllerId;
-    const readAtMs = performance.now();
+    const readAtMs = this.#clock.nowMs();
     for (const topic of answer.topics) if (topic.name !== null) this.#topics.set(topic.name, topicOf(topic, readAtMs));
     return answer;
   }
@@ -147,7 +150,7 @@ export class Cluster {
 
   /** The same from the cache while that is young. */
   async known(kafkaTopics: Iterable<string>): Promise<void> {
-    const oldest = performance.now() - METADATA_AGE_MS_MAX;
+    const oldest = this.#clock.nowMs() - METADATA_AGE_MS_MAX;
     const missing: string[] = [];
     for (const kafkaTopic of new Set(kafkaTopics)) {
       const topic = this.#topics.get(kafkaTopic);
@@ -241,7 +244,7 @@ export class Cluster {
 
   /** Repeats while brokers are moving and the time-out of a request has not passed. */
   async #untilAnswered<T>(doing: string, attempt: () => Promise<T>): Promise<T> {
-    const deadlineMs = performance.now() + this.#requestTimeoutMs;
+    const deadlineMs = this.#clock.nowMs() + this.#requestTimeoutMs;
     for (let count = 0;; count++) {
       try {
         return await attempt();
@@ -249,8 +252,8 @@ export class Cluster {
         const failure = kafkaError(doing, error);
         const again = isStale(error) || failure.code === "kafka.unreachable";
         const waitMs = backoffMs(count);
-        if (!again || performance.now() + waitMs >= deadlineMs) throw failure;
-        await delay(waitMs);
+        if (!again || this.#clock.nowMs() + waitMs >= deadlineMs) throw failure;
+        await delay(this.#clock, waitMs);
       }
     }
   }

@@ -6,6 +6,7 @@
 import assert from "node:assert/strict";
 import { createServer } from "node:net";
 import { once } from "node:events";
+import { platform } from "../../adapters/common/platform.ts";
 import { createKafkaClient, type KafkaClientOptions } from "../../src/kafka/client.ts";
 import { CommittedReader } from "../../src/kafka/committed_reader.ts";
 import { type ErrorCode, TributaryError } from "../../src/errors.ts";
@@ -19,7 +20,13 @@ const REQUEST_BYTES = 512 * 1024;
 const TRANSACTION = { transactionalId: "tributary-test", timeoutMs: 10_000 };
 
 async function connect(t: TestContext, options: Partial<KafkaClientOptions>): Promise<KafkaClient> {
-  const client = await createKafkaClient({ brokers: [], clientId: "test", requestTimeoutMs: 10_000, ...options });
+  const client = await createKafkaClient({
+    brokers: [],
+    clientId: "test",
+    requestTimeoutMs: 10_000,
+    clock: platform.clock,
+    ...options,
+  });
   t.after(() => client.close());
   return client;
 }
@@ -147,6 +154,7 @@ test("TLS and SASL: every mechanism works, what is wrong is said", { timeout: TE
   const as = (mechanism: "PLAIN" | "SCRAM-SHA-256" | "SCRAM-SHA-512", user: typeof gateway): KafkaClientOptions => ({
     brokers: [bootstrap],
     clientId: "secure",
+    clock: platform.clock,
     requestTimeoutMs: 5000,
     tls: { ca },
     sasl: { mechanism, username: user.name, password: user.password },

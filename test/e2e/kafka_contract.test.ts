@@ -2,6 +2,7 @@
 
 import { Admin } from "@platformatic/kafka";
 import { after } from "node:test";
+import { platform } from "../../adapters/common/platform.ts";
 import { createKafkaClient } from "../../src/kafka/client.ts";
 import type { KafkaClient } from "../../src/kafka/kafka_port.ts";
 import { type ContractKafka, kafkaContract } from "../conformance/kafka_contract.ts";
@@ -11,7 +12,12 @@ const UNTIL_MS = 30_000;
 const POLL_MS = 50;
 
 function client(bootstrap: string): Promise<KafkaClient> {
-  return createKafkaClient({ brokers: [bootstrap], clientId: "contract", requestTimeoutMs: 10_000 });
+  return createKafkaClient({
+    brokers: [bootstrap],
+    clientId: "contract",
+    requestTimeoutMs: 10_000,
+    clock: platform.clock,
+  });
 }
 
 async function admin<T>(broker: KafkaBroker, use: (admin: Admin) => Promise<T>): Promise<T> {

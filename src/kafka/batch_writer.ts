@@ -1,0 +1,211 @@
+/**
+ * Writes the records of one transaction after the other: requests per leader, sequence numbers, and the repeats that are
+ * safe because the answer says that nothing was written. It must not repeat after silence, nor begin or end transactions.
+ */
+
+import { TributaryError } from "../errors.ts";
+import type { BrokerAddress, BrokerConnections } from "./broker_connections.ts";
+import { backoffMs, type Cluster, delay } from "./cluster.ts";
+import { isAnswer, isTooLarge, kafkaError, protocolErrors, responseOf } from "./kafka_errors.ts";
+import type { KafkaPackage, ProduceResponse } from "./kafka_package.ts";
+import type { ProduceRecord } from "./kafka_port.ts";
+import { compressionFor, cut, groupByPartition, partitionKey, toPackageMessage } from "./produce_request.ts";
+import type { Clock } from "../ports.ts";
+
+const ACKS_ALL = -1;
+/** Sequence numbers are 31 bits and wrap (KIP-98). */
+const SEQUENCE_MODULUS = 2 ** 31;
+
+/** Answers to Produce after which nothing of the batch is in the log: the same sequence numbers may be sent again. */
+const PRODUCE_AGAIN = new Set([
+  "NOT_LEADER_OR_FOLLOWER",
+  "LEADER_NOT_AVAILABLE",
+  "UNKNOWN_TOPIC_OR_PARTITION",
+  "KAFKA_STORAGE_ERROR",
+  "NOT_ENOUGH_REPLICAS", // also what a broker says while it asks the coordinator about the transaction (KIP-890)
+  "CONCURRENT_TRANSACTIONS",
+  "COORDINATOR_LOAD_IN_PROGRESS",
+  "COORDINATOR_NOT_AVAILABLE",
+  "NOT_COORDINATOR",
+]);
+
+export interface ProducerEnvironment {
+  readonly kafka: KafkaPackage;
+  /** Its own: a produce must not wait behind a long fetch on one connection. */
+  readonly connections: BrokerConnections;
+  readonly cluster: Cluster;
+  readonly requestTimeoutMs: number;
+  readonly clock: Clock;
+}
+
+/** Whom the batches say they are from. */
+export interface ProducerIdentity {
+  readonly transactionalId: string;
+  readonly producerId: bigint;
+  readonly producerEpoch: number;
+}
+
+export class BatchWriter {
+  readonly #environment: ProducerEnvironment;
+  readonly #identity: ProducerIdentity;
+  /** Next sequence number by partition; absent means 0. */
+  readonly #sequences = new Map<string, number>();
+  /** Why the newest produce was put off, for the text when time is over. */
+  #lastAnswer = "";
+
+  constructor(environment: ProducerEnvironment, identity: ProducerIdentity) {
+    this.#environment = environment;
+    this.#identity = identity;
+  }
+
+  /** Produces every partition's records in order: one request under way per leader, leaders side by side. */
+  async write(
+    groups: ReadonlyMap<string, readonly ProduceRecord[]>,
+    options: { readonly maxRequestBytes: number; readonly deadlineMs: number },
+  ): Promise<void> {
+    let open: readonly (readonly ProduceRecord[])[] = [...groups.values()];
+    for (let attempt = 0; open.length > 0; attempt++) {
+      if (attempt > 0) {
+        const waitMs = backoffMs(attempt - 1);
+        if (this.#environment.clock.nowMs() + waitMs >= options.deadlineMs) throw this.#retriesOver(open);
+        await delay(this.#environment.clock, waitMs);
+        this.#environment.cluster.forget(open.map((group) => group[0]?.kafkaTopic ?? ""));
+      }
+      const byLeader = await this.#byLeader(open);
+      const rest = await Promise.allSettled(
+        [...byLeader].map(([nodeId, list]) => this.#produceTo(nodeId, list, options.maxRequestBytes)),
+      );
+      const next: (readonly ProduceRecord[])[] = [];
+      for (const result of rest) {
+        if (result.status === "rejected") throw result.reason;
+        next.push(...result.value);
+      }
+      open = next;
+    }
+  }
+
+  #retriesOver(open: readonly (readonly ProduceRecord[])[]): TributaryError {
+    const record = open[0]?.[0];
+    const where = `partition ${record?.partition ?? -1} of topic "${record?.kafkaTopic ?? ""}"`;
+    return new TributaryError(
+      "kafka.unreachable",
+      `Cannot write to ${where}: ${this.#lastAnswer || "no leader"} until the transaction's time-out`,
+    );
+  }
+
+  async #byLeader(
+    groups: readonly (readonly ProduceRecord[])[],
+  ): Promise<ReadonlyMap<number, readonly (readonly ProduceRecord[])[]>> {
+    const { cluster } = this.#environment;
+    await cluster.known(groups.map((group) => group[0]?.kafkaTopic ?? ""));
+    const byLeader = new Map<number, (readonly ProduceRecord[])[]>();
+    for (const group of groups) {
+      const first = group[0];
+      if (first === undefined) continue;
+      const leader = cluster.leaderOf(first.kafkaTopic, first.partition);
+      const list = byLeader.get(leader);
+      if (list === undefined) byLeader.set(leader, [group]);
+      else list.push(group);
+    }
+    return byLeader;
+  }
+
+  /** Sends to one leader, request after request. Resolves with what must be tried again, by partition. */
+  async #produceTo(
+    nodeId: number,
+    groups: readonly (readonly ProduceRecord[])[],
+    maxRequestBytes: number,
+  ): Promise<readonly (readonly ProduceRecord[])[]> {
+    const address = this.#environment.cluster.addressOf(nodeId);
+    if (address === undefined) return groups;
+    const again = new Map<string, ProduceRecord[]>();
+    for (const run of cut(groups.flat(), maxRequestBytes)) {
+      // What comes after a refused batch of its partition must wait behind it.
+      const wanted: ProduceRecord[] = [];
+      for (const record of run) {
+        const waiting = again.get(partitionKey(record.kafkaTopic, record.partition));
+        if (waiting === undefined) wanted.push(record);
+        else waiting.push(record);
+      }
+      for (const refused of await this.#produce(address, wanted)) {
+        const first = refused[0];
+        if (first !== undefined) again.set(partitionKey(first.kafkaTopic, first.partition), [...refused]);
+      }
+    }
+    return [...again.values()];
+  }
+
+  /** One request, or several when a batch is larger than its topic takes. Resolves with the batches to try again. */
+  async #produce(
+    address: BrokerAddress,
+    records: readonly ProduceRecord[],
+  ): Promise<readonly (readonly ProduceRecord[])[]> {
+    if (records.length === 0) return [];
+    const groups = groupByPartition(records);
+    const answers = await this.#send(address, records, groups.size);
+    const again: (readonly ProduceRecord[])[] = [];
+    for (const [key, group] of groups) {
+      const answer = answers.get(key);
+      if (answer === undefined) {
+        this.#sequences.set(key, ((this.#sequences.get(key) ?? 0) + group.length) % SEQUENCE_MODULUS);
+      } else if (isTooLarge(protocolErrors(answer)) && group.length > 1) {
+        // The topic takes less than a request may hold. Nothing of the batch was written: send it in halves.
+        const middle = group.length >> 1;
+        const left = await this.#produce(address, group.slice(0, middle));
+        const right = left.length === 0 ? await this.#produce(address, group.slice(middle)) : [];
+        if (left.length > 0) again.push([...left.flat(), ...group.slice(middle)]);
+        else again.push(...right);
+      } else if (protocolErrors(answer).some((id) => PRODUCE_AGAIN.has(id))) {
+        this.#lastAnswer = protocolErrors(answer).join(", ");
+        again.push(group);
+      } else {
+        const first = group[0];
+        throw kafkaError(`write to partition ${first?.partition ?? -1} of topic "${first?.kafkaTopic ?? ""}"`, answer);
+      }
+    }
+    return again;
+  }
+
+  /** The errors by partition; absent = written. Rejects when there is no answer. */
+  async #send(
+    address: BrokerAddress,
+    records: readonly ProduceRecord[],
+    partitionCount: number,
+  ): Promise<ReadonlyMap<string, unknown>> {
+    const { kafka, connections, requestTimeoutMs } = this.#environment;
+    const doing = `write to ${partitionCount} partitions at ${address.host}:${address.port}`;
+    const connection = await connections.get(address);
+    try {
+      await kafka.produceV9.api.async(connection, ACKS_ALL, requestTimeoutMs, records.map(toPackageMessage), {
+        ...this.#identity,
+        compression: compressionFor(records.length, partitionCount),
+        sequences: { getWithDefault: (key, fallback) => this.#sequences.get(key) ?? fallback },
+      });
+      return new Map();
+    } catch (error) {
+      const response = responseOf(error);
+      if (response === undefined || !isAnswer(error)) throw kafkaError(doing, error);
+      return produceErrors(error, response as ProduceResponse); // what the codec of this request built
+    }
+  }
+}
+
+/** Pairs the package's errors (`path` = place in the response) with their partitions. */
+function produceErrors(error: unknown, response: ProduceResponse): ReadonlyMap<string, unknown> {
+  const errors = new Map<string, unknown>();
+  const list = typeof error === "object" && error !== null && "errors" in error && Array.isArray(error.errors)
+    ? error.errors
+    : [];
+  const byPath = new Map<string, unknown>();
+  for (const one of list) byPath.set(String((one as { readonly path?: unknown }).path), one); // a ProtocolError has it
+  for (const [i, topic] of response.responses.entries()) {
+    for (const [j, partition] of topic.partitionResponses.entries()) {
+      if (partition.errorCode === 0) continue;
+      errors.set(
+        partitionKey(topic.name, partition.index),
+        byPath.get(`/responses/${i}/partition_responses/${j}`) ?? error,
+      );
+    }
+  }
+  return errors;
+}
