@@ -249,9 +249,9 @@ for (const [name, place] of places) {
     await holder.open();
     try {
       await assert.rejects(second.open(), { code: "store.busy" });
-      await second.close();
       await holder.commit(commitOf({ rows: [rowOf(1, 1)] }));
     } finally {
+      await second.close();
       await holder.close();
     }
     const opened = await third.open();
