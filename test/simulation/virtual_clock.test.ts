@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "../support/test.ts";
 import { Random } from "./random.ts";
-import { VirtualClock, VirtualPlatform } from "./virtual_clock.ts";
+import { ProcessClock, VirtualClock, VirtualPlatform } from "./virtual_clock.ts";
 
 test("timers fire by due time, then in the order they were set, and see their own time", () => {
   const clock = new VirtualClock({ nowMs: 100, wallMs: 5_000 });
@@ -85,6 +85,25 @@ test("the end of a turn is the simulation's, and the wall clock jumps alone", as
   assert.equal(platform.clock.nowMs(), 0);
 });
 
+test("a process's clock may be wrong, and its timers die with it alone", () => {
+  const world = new VirtualClock({ wallMs: 1_000 });
+  const [first, second] = [new ProcessClock(world), new ProcessClock(world)];
+  const seen: string[] = [];
+  first.after(10, () => seen.push("first"));
+  first.after(5, () => seen.push("early"));
+  const cancel = first.after(6, () => seen.push("cancelled"));
+  cancel();
+  second.after(10, () => seen.push("second"));
+  second.wallAheadMs = -500;
+  world.advance(5);
+  assert.deepEqual([first.wallMs(), second.wallMs(), second.nowMs(), first.timerCount], [1_005, 505, 5, 1]);
+  first.kill();
+  first.after(1, () => seen.push("after death"));
+  world.advance(10);
+  assert.deepEqual(seen, ["early", "second"]);
+  assert.equal(first.timerCount, 0);
+});
+
 test("a seed gives one sequence, other seeds others, and the numbers are spread", () => {
   const first = new Random(42);
   const again = new Random(42);
@@ -99,7 +118,8 @@ test("a seed gives one sequence, other seeds others, and the numbers are spread"
   }
   assert.equal(counts.size, 10);
   for (const count of counts.values()) assert.ok(count > 800 && count < 1200, `uneven: ${count} of 10,000`);
-  assert.deepEqual(new VirtualPlatform({ seed: 5 }).randomBytes(4), new VirtualPlatform({ seed: 5 }).randomBytes(4));
+  const bytes = (): Uint8Array => new VirtualPlatform({ seed: 5 }).randomBytes(4);
+  assert.deepEqual(bytes(), bytes());
 });
 
 test("sfc32 agrees with its reference implementation", () => {

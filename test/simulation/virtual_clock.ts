@@ -144,14 +144,64 @@ function isBefore(left: Timer, right: Timer): boolean {
   return left.dueMs < right.dueMs || (left.dueMs === right.dueMs && left.order < right.order);
 }
 
+/**
+ * The clock of one process on a virtual clock that several share: its wall clock may be wrong, and when the process dies
+ * its timers die with it, not those of the world around.
+ */
+export class ProcessClock implements Clock {
+  readonly #world: VirtualClock;
+  readonly #cancels = new Set<() => void>();
+  #dead = false;
+  /** How far this process's wall clock is ahead of the world's. */
+  wallAheadMs = 0;
+
+  constructor(world: VirtualClock) {
+    this.#world = world;
+  }
+
+  nowMs(): number {
+    return this.#world.nowMs();
+  }
+
+  wallMs(): number {
+    return this.#world.wallMs() + this.wallAheadMs;
+  }
+
+  after(delayMs: number, callback: () => void): () => void {
+    if (this.#dead) return () => undefined;
+    const cancel = (): void => {
+      this.#cancels.delete(cancel);
+      stop();
+    };
+    const stop = this.#world.after(delayMs, () => {
+      this.#cancels.delete(cancel);
+      callback();
+    });
+    this.#cancels.add(cancel);
+    return cancel;
+  }
+
+  /** Timers that wait: zero when nothing is left of what the process had begun. */
+  get timerCount(): number {
+    return this.#cancels.size;
+  }
+
+  /** The end of the process: no timer of it fires any more, and no new one either. */
+  kill(): void {
+    this.#dead = true;
+    for (const cancel of [...this.#cancels]) cancel();
+  }
+}
+
 /** A platform whose clock, randomness and turns belong to the simulation. */
-export class VirtualPlatform implements Platform {
-  readonly clock: VirtualClock;
+export class VirtualPlatform<C extends Clock = VirtualClock> implements Platform {
+  readonly clock: C;
   readonly #random: Random;
   #turn: (() => void)[] = [];
 
-  constructor(options: { readonly seed: number; readonly clock?: VirtualClock }) {
-    this.clock = options.clock ?? new VirtualClock();
+  constructor(options: { readonly seed: number; readonly clock?: C }) {
+    // Without a clock C is its default, VirtualClock: nothing else could have inferred another.
+    this.clock = options.clock ?? (new VirtualClock() as Clock as C);
     this.#random = new Random(options.seed);
   }
 
