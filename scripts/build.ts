@@ -18,6 +18,7 @@ interface Bundler {
     target: "bun";
     minify: boolean;
     bytecode: boolean;
+    format: "esm";
     compile: { outfile: string; target?: string; autoloadDotenv: boolean; autoloadBunfig: boolean };
     plugins: { name: string; setup(build: ResolveHook): void }[];
   }): Promise<{ success: boolean; logs: unknown[] }>;
@@ -46,6 +47,9 @@ const result = await bun.build({
   target: "bun",
   minify: true,
   bytecode: true,
+  // The default with bytecode is CommonJS, which would bake this machine's source paths in: the store's thread would only
+  // start where the sources are.
+  format: "esm",
   compile: {
     outfile,
     ...(platform === undefined ? {} : { target: `bun-${platform}` }),

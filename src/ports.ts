@@ -123,7 +123,7 @@ export interface Loss {
 
 /**
  * One transaction. Applied in this order: `removedRows`, `rows`, `sessions`, `retained`, `meta`, `losses`; all or nothing.
- * The buffers belong to the store until the commit settles.
+ * The store has copied what it needs when `commit` returns: buffers may be used again at once.
  */
 export interface StoreCommit {
   /** `first` of rows to delete; replacing a row is removing and inserting it in one commit. */

@@ -29,8 +29,8 @@ export class Writer {
   }
 
   /** A view of what was written: valid until the next write. */
-  view(): Uint8Array<ArrayBuffer> {
-    return this.#bytes.subarray(0, this.length);
+  view(from = 0, to: number = this.length): Uint8Array<ArrayBuffer> {
+    return this.#bytes.subarray(from, to);
   }
 
   byte(value: number): void {

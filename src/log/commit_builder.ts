@@ -90,13 +90,13 @@ export class CommitBuilder {
     this.#losses.set(key, before === undefined ? { ...loss, topicName, count } : { ...before, count });
   }
 
-  /** The rows as the store takes them; their buffers are new. */
+  /** The rows as the store takes them: views that hold until the next entry is added. */
   storedRows(): StoredRow[] {
     return this.#rows.map(({ row, start, end }) => ({
       first: row.first,
       span: row.span,
       routedThrough: row.routedThrough,
-      body: this.#writer.copy(start, end),
+      body: this.#writer.view(start, end),
     }));
   }
 

@@ -18,6 +18,7 @@ import type { State } from "./state.ts";
 /** What housekeeping needs of the log it keeps. */
 export interface KeptLog {
   readonly usedBytes: number;
+  readonly diskFull: boolean;
   readonly nextPosition: number;
   readonly committedThrough: number;
   readonly sendingThrough: number;
@@ -69,6 +70,8 @@ export class Housekeeping {
   #dropping = false;
   /** Space is short and the next commit takes every snapshot. */
   #pressed = false;
+  /** The disk was full: a commit, even an empty one, finds out whether it has room again. */
+  #probe = false;
   #bytesSinceSweep = 0;
   #sweptMs = 0;
 
@@ -79,7 +82,8 @@ export class Housekeeping {
 
   /** Whether a commit is worth making for housekeeping alone. */
   get isWanted(): boolean {
-    return this.#removed.length > 0 || this.#rewrite !== undefined || this.#pressed || this.#parts.snapshots.due;
+    return this.#probe || this.#removed.length > 0 || this.#rewrite !== undefined || this.#pressed ||
+      this.#parts.snapshots.due;
   }
 
   /** So many bytes are about to be committed. */
@@ -94,6 +98,7 @@ export class Housekeeping {
     this.#sweptMs = nowMs;
     this.#sweep();
     this.#pressed ||= this.#isPressed();
+    this.#probe = this.#log.diskFull;
     if (this.isWanted) this.#log.requestTurn();
   }
 
@@ -107,6 +112,7 @@ export class Housekeeping {
     const removedRows = this.#removed.splice(0).map((row) => row.first);
     const everything = this.#pressed;
     this.#pressed = false;
+    this.#probe = false;
     const rewrite = this.#rewrite;
     if (rewrite === undefined) return { removedRows, rows: [], rewritten: undefined, everything };
     this.#rewrite = undefined;
@@ -114,7 +120,7 @@ export class Housekeeping {
     const rewritten = space.replace(rewrite.rows, rewrite.stored, rewrite.entries);
     reader.add(rewritten.first, rewrite.stored.body);
     removedRows.push(...rewrite.rows.map((row) => row.first));
-    return { removedRows, rows: [{ ...rewrite.stored, body: rewrite.stored.body.slice() }], rewritten, everything };
+    return { removedRows, rows: [rewrite.stored], rewritten, everything };
   }
 
   #isPressed(): boolean {
