@@ -17,7 +17,7 @@ export interface Template {
   readonly parts: readonly TemplatePart[];
 }
 
-/** Values of captures by index. `undefined`: the capture has no value (yet). */
+/** Values of captures by index. `undefined`: not read yet. */
 export type CaptureValues = (string | undefined)[];
 
 /** `{`, a name, an optional `#`, `}`. */
@@ -86,7 +86,7 @@ function pushLiteral(parts: TemplatePart[], literal: string): void {
   else if (literal !== "") parts.push(literal);
 }
 
-/** Writes the template. A capture without a value (a `#` that matched its parent level) is written as nothing. */
+/** Writes the template; all its captures have values. */
 export function writeTemplate(template: Template, values: Readonly<CaptureValues>): string {
   let text = "";
   for (const part of template.parts) text += typeof part === "string" ? part : values[part] ?? "";

@@ -82,8 +82,9 @@ function parseLevel(
 }
 
 /**
- * The captures of a topic name that the space matches, or undefined. A `{name#}` that matches its parent level has no
- * value. Names that begin with `$` match only where the first level is spelled [MQTT3-4.7.2-1] [MQTT5-4.7.2-1].
+ * The captures of a topic name that the space matches, or undefined. A `{name#}` that matches its parent level is
+ * empty, as one is that matches an empty level. Names that begin with `$` match only where the first level is spelled
+ * [MQTT3-4.7.2-1] [MQTT5-4.7.2-1].
  */
 export function matchTopicSpace(space: TopicSpace, topicName: string): CaptureValues | undefined {
   const { levels, rest } = space;
@@ -102,7 +103,7 @@ export function matchTopicSpace(space: TopicSpace, topicName: string): CaptureVa
   }
   const ended = at > topicName.length;
   if (rest === undefined) return ended ? values : undefined;
-  if (rest.capture !== undefined) values[rest.capture] = ended ? undefined : topicName.slice(at);
+  if (rest.capture !== undefined) values[rest.capture] = topicName.slice(at);
   return values;
 }
 

@@ -200,9 +200,8 @@ export class SimPartition {
         if (!idle || newestBatch.get(batch.producerId) === batch) kept.push(batch);
         else this.#aborted = this.#aborted.filter((entry) => entry.markerOffset !== batch.firstOffset);
       } else {
-        const records = batch.outcome === "aborted"
-          ? []
-          : batch.records.filter((record) => newest.get(keyText(record.key)) === record.offset);
+        // Aborted records are newest of nothing, so they go too.
+        const records = batch.records.filter((record) => newest.get(keyText(record.key)) === record.offset);
         if (records.length > 0) withData.add(batch.producerId);
         if (records.length === batch.records.length) kept.push(batch);
         else if (records.length > 0 || newestBatch.get(batch.producerId) === batch) {
