@@ -1,0 +1,153 @@
+/**
+ * The shipped gateway as a real process, for end-to-end tests: TRIBUTARY_TEST_RUNTIME names what is started (`node`, the
+ * default, `bun`, `deno` or `binary`). Every test gets ports and a data directory of its own.
+ */
+
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { type Child, commandOf, type Exit, repository, type RuntimeName, runtimes, spawnChild } from "./child.ts";
+import { test, type TestContext, type TestOptions } from "./test.ts";
+
+export type GatewayRuntime = RuntimeName | "binary";
+
+/** What the end-to-end tests start. Throws if the environment names something else. */
+export function gatewayRuntime(): GatewayRuntime {
+  const name = process.env["TRIBUTARY_TEST_RUNTIME"] ?? "node";
+  const found = [...runtimes, "binary" as const].find((runtime) => runtime === name);
+  if (found === undefined) {
+    throw new Error(`Cannot test TRIBUTARY_TEST_RUNTIME=${name}: it is node, bun, deno or binary`);
+  }
+  return found;
+}
+
+function gatewayCommand(): readonly [program: string, ...args: string[]] {
+  const runtime = gatewayRuntime();
+  if (runtime === "binary") return [`${repository}dist/tributary`];
+  return commandOf(runtime, `${repository}adapters/${runtime}/main.ts`);
+}
+
+/** A directory that is removed when the test ends. */
+export function temporaryDirectory(t: Pick<TestContext, "after">): string {
+  const directory = mkdtempSync(join(tmpdir(), "tributary-e2e-"));
+  t.after(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
+
+export interface ProgramOptions {
+  readonly args?: readonly string[];
+  /** Besides what a process needs; nothing is inherited from the test's own environment. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** The working directory; a temporary one unless told otherwise. */
+  readonly cwd?: string;
+}
+
+/** Everything that was started in the running tests, for the output of those that fail. */
+const startedBy = new WeakMap<object, Child[]>();
+
+/** Starts the program with exactly this environment, whatever comes of it. */
+export function startProgram(t: TestContext, options: ProgramOptions = {}): Child {
+  const { args = [], env = {}, cwd = temporaryDirectory(t) } = options;
+  const child = spawnChild(t, [...gatewayCommand(), ...args], { env, cwd });
+  startedBy.get(t)?.push(child);
+  return child;
+}
+
+/** A test that starts gateways. When it fails, what they told is printed. */
+export function e2eTest(name: string, body: (t: TestContext) => Promise<void>, options: TestOptions = {}): void {
+  test(name, options, async (t) => {
+    const started: Child[] = [];
+    startedBy.set(t, started);
+    try {
+      await body(t);
+    } catch (error) {
+      for (const child of started) {
+        console.error(`--- gateway ${child.pid} of "${name}" told:\n${child.stderr().slice(-20_000)}---`);
+      }
+      throw error;
+    }
+  });
+}
+
+/** One line of the gateway's events. */
+export type GatewayEvent = Readonly<Record<string, unknown>> & { readonly event: string };
+
+/** The event in a line of stderr, or undefined for anything else. */
+export function eventOf(line: string): GatewayEvent | undefined {
+  if (!line.startsWith("{")) return undefined;
+  const event: unknown = JSON.parse(line);
+  if (typeof event !== "object" || event === null || !("event" in event)) return undefined;
+  return typeof event.event === "string" ? event as GatewayEvent : undefined; // its one required field was checked
+}
+
+export interface Gateway {
+  readonly child: Child;
+  /** URLs of the listeners, in the order of their opening. */
+  readonly urls: readonly string[];
+  /** Port of the (first) listener of that protocol. */
+  port(protocol?: "mqtt" | "mqtts" | "http"): number;
+  /** `http://127.0.0.1:…` without a path. */
+  readonly httpUrl: string;
+  /** Waits for an event of that name, past ones included. */
+  event(name: string): Promise<GatewayEvent>;
+  /** All events so far. */
+  events(): readonly GatewayEvent[];
+  /** SIGTERM, and waits for the end. */
+  stop(): Promise<Exit>;
+  /** SIGKILL, and waits for the end. */
+  kill9(): Promise<Exit>;
+}
+
+export interface GatewayOptions extends ProgramOptions {
+  /** Kept between starts by whoever wants to start again on it; a new one unless told otherwise. */
+  readonly dataDirectory?: string;
+}
+
+/** Starts a gateway on free loopback ports and waits until it is ready. */
+export async function startGateway(t: TestContext, options: GatewayOptions = {}): Promise<Gateway> {
+  const env = {
+    TRIBUTARY_LISTEN: "mqtt://127.0.0.1:0",
+    TRIBUTARY_HTTP_LISTEN: "http://127.0.0.1:0",
+    TRIBUTARY_DATA_DIR: options.dataDirectory ?? temporaryDirectory(t),
+    ...options.env,
+  };
+  return await readyGateway(startProgram(t, { ...options, env }));
+}
+
+/** Waits until a started program is ready. */
+export async function readyGateway(child: Child): Promise<Gateway> {
+  const event = (name: string): Promise<GatewayEvent> => {
+    const named = (line: string): GatewayEvent | undefined => {
+      const found = eventOf(line);
+      return found?.event === name ? found : undefined;
+    };
+    return child.line("stderr", named, `the event "${name}"`);
+  };
+  const events = (): readonly GatewayEvent[] => child.stderr().split("\n").flatMap((line) => eventOf(line) ?? []);
+  await event("ready");
+  const urls = events().filter((told) => told.event === "listener.open").map((told) => String(told["url"]));
+  function port(protocol: "mqtt" | "mqtts" | "http" = "mqtt"): number {
+    const url = urls.find((candidate) => candidate.startsWith(`${protocol}://`));
+    if (url === undefined) throw new Error(`No ${protocol} listener among ${urls.join(", ")}`);
+    return Number(/:(\d+)$/.exec(url)?.[1]);
+  }
+  return {
+    child,
+    urls,
+    port,
+    get httpUrl(): string {
+      return `http://127.0.0.1:${port("http")}`;
+    },
+    event,
+    events,
+    stop(): Promise<Exit> {
+      child.signal("SIGTERM");
+      return child.exited();
+    },
+    kill9(): Promise<Exit> {
+      child.signal("SIGKILL");
+      return child.exited();
+    },
+  };
+}
