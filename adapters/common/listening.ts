@@ -27,7 +27,7 @@ function codeOf(error: unknown): string | undefined {
 }
 
 /** The error the port promises, from whatever the runtime threw. */
-export function listenError(url: string, cause: unknown): TributaryError {
+function listenError(url: string, cause: unknown): TributaryError {
   const code = codeOf(cause);
   if (code === "EADDRINUSE") {
     const sentence =

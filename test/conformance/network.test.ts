@@ -3,9 +3,8 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
-import type { TestContext } from "node:test";
 import { closed, connectClient, listenForTest, networkForTest, patienceMs } from "../support/socket_pair.ts";
-import { test } from "../support/test.ts";
+import { test, type TestContext } from "../support/test.ts";
 import { eventually } from "../support/wait.ts";
 
 const network = networkForTest();

@@ -3,7 +3,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect as connectTcp } from "node:net";
-import type { TestContext } from "node:test";
 import { connect as connectTls, type TLSSocket } from "node:tls";
 import type { ListenOptions } from "../../src/ports.ts";
 import { opensslMissing, testCertificates } from "../support/certificates.ts";
@@ -17,7 +16,7 @@ import {
   receivedBySocket,
   type TestListener,
 } from "../support/socket_pair.ts";
-import { test } from "../support/test.ts";
+import { test, type TestContext } from "../support/test.ts";
 import { eventually, within } from "../support/wait.ts";
 
 const utf8 = new TextEncoder();

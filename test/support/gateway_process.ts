@@ -13,7 +13,7 @@ import { test, type TestContext, type TestOptions } from "./test.ts";
 export type GatewayRuntime = RuntimeName | "binary";
 
 /** What the end-to-end tests start. Throws if the environment names something else. */
-export function gatewayRuntime(): GatewayRuntime {
+function gatewayRuntime(): GatewayRuntime {
   const name = process.env["TRIBUTARY_TEST_RUNTIME"] ?? "node";
   const found = [...runtimes, "binary" as const].find((runtime) => runtime === name);
   if (found === undefined) {

@@ -4,7 +4,7 @@
  */
 
 import { connect, type Socket as NetSocket } from "node:net";
-import type { TestContext } from "node:test";
+import type { TestContext } from "./test.ts";
 import { createNetwork } from "../../adapters/common/network.ts";
 import type { ListenOptions, Network, Socket } from "../../src/ports.ts";
 import { within } from "./wait.ts";
