@@ -5,7 +5,7 @@
  */
 import { TributaryError } from "../errors.ts";
 import type { Receiver } from "../mqtt/receivers.ts";
-import type { Loss, Platform, Store, StoreCommit, StoreSpace } from "../ports.ts";
+import type { Loss, LossReason, Platform, Store, StoreCommit, StoreSpace } from "../ports.ts";
 import { CommitBuilder } from "./commit_builder.ts";
 import type { Effect } from "./commit_builder.ts";
 import type { Dropped } from "./dropper.ts";
@@ -51,6 +51,8 @@ interface InFlight {
   readonly kept: readonly { readonly row: Row; readonly body: Uint8Array }[];
   readonly effects: readonly Effect[];
   readonly messages: readonly number[];
+  /** How many were appended: rewritten ones count only once. */
+  readonly entries: number;
   readonly startedMs: number;
 }
 
@@ -80,8 +82,8 @@ export class Log {
   sendingThrough = 0;
   /** Told about every commit, for the metrics. */
   onFigures: (figures: CommitFigures) => void = () => {};
-  /** Told about every loss when it is appended. */
-  onLoss: (loss: Loss) => void = () => {};
+  /** Messages lost since the start, by reason: also those that were found lost while opening. */
+  readonly lost: Map<LossReason, number> = new Map();
 
   constructor(options: LogOptions, parts: LogParts) {
     this.#options = options;
@@ -165,7 +167,7 @@ export class Log {
   /** A message is lost for good: the ledger has it in the same commit as the entries of this turn. */
   lose(loss: Loss): void {
     this.#open.lose(loss);
-    this.onLoss(loss);
+    this.lost.set(loss.reason, (this.lost.get(loss.reason) ?? 0) + loss.count);
     this.requestTurn();
   }
 
@@ -244,6 +246,7 @@ export class Log {
       kept: open.keptRows(),
       effects: open.effects,
       messages: open.messages,
+      entries: open.rows.reduce((sum, row) => sum + row.entries, 0),
       startedMs: this.#options.platform.clock.nowMs(),
     };
     this.#inFlight = inFlight;
@@ -275,10 +278,7 @@ export class Log {
     for (const { row, body } of done.kept) this.reader.add(row.first, body);
     for (const effect of done.effects) effect.run();
     for (const position of done.messages) this.reader.forget(position);
-    this.onFigures({
-      durationMs: nowMs - done.startedMs,
-      entries: done.rows.reduce((sum, row) => sum + row.entries, 0),
-    });
+    this.onFigures({ durationMs: nowMs - done.startedMs, entries: done.entries });
     this.#options.onCommitted();
     this.#housekeeping.committed();
     if (!this.#open.isEmpty || this.#open.effects.length > 0 || this.#closing !== undefined) this.endTurn();

@@ -21,7 +21,6 @@ export function measure(
     metrics.observe("commit_seconds", durationMs / 1000);
     metrics.add("log_entries_total", entries);
   };
-  log.onLoss = (loss) => metrics.add("losses_total", loss.count, loss.reason);
   metrics.onScrape(() => {
     const figures = gateway.figures();
     const { state } = log;
@@ -34,6 +33,7 @@ export function measure(
     metrics.set("waiting_messages", figures.waiting);
     metrics.set("bytes_in_total", figures.bytesIn);
     metrics.set("bytes_out_total", figures.bytesOut);
+    for (const [reason, count] of log.lost) metrics.set("losses_total", count, reason);
     metrics.set("log_used_bytes", log.usedBytes);
     metrics.set("log_budget_bytes", parts.logBytesMax);
     metrics.set("log_disk_full", log.diskFull ? 1 : 0);

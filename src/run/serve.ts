@@ -4,17 +4,19 @@
  */
 import { createAccess } from "../access/access.ts";
 import type { Config, ListenerConfig } from "../config/config.ts";
-import type { TributaryError } from "../errors.ts";
+import { isLoopback } from "../config/values.ts";
+import { TributaryError } from "../errors.ts";
 import type { Engine } from "../gateway/engine.ts";
 import { openEngine } from "../gateway/engine.ts";
-import { formatHostPort, isLoopback } from "../config/values.ts";
 import type { HealthSource } from "../http/app.ts";
 import { createHttpApp } from "../http/app.ts";
-import type { Listener, Store } from "../ports.ts";
+import { LIMITS } from "../limits.ts";
+import type { Clock, Listener, Store } from "../ports.ts";
 import type { Events } from "../telemetry/events.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { createMetrics } from "../telemetry/metrics.ts";
 import { VERSION } from "../version.ts";
+import { tellHttpListener, tellLimits, tellListener, tellOpened, tellReady, tellStarting } from "./announce.ts";
 import type { RunEnvironment } from "./environment.ts";
 import { createHealth } from "./health.ts";
 import { measure } from "./measure.ts";
@@ -26,13 +28,40 @@ export interface ServeOptions {
   readonly events: Events;
 }
 
+/** What has been opened, closed in the opposite order. */
+type Closers = (() => Promise<void> | void)[];
+
 /** Serves until the stop signal or a fatal error, which it throws as a TributaryError like everything that fails. */
 export async function serve(options: ServeOptions): Promise<void> {
   const { environment, config, events } = options;
-  const startedMs = environment.platform.clock.nowMs();
+  tellStarting(events, { config, runtime: environment.runtime });
+  const fatal = Promise.withResolvers<TributaryError>();
+  const closers: Closers = [];
+  const closeAll = (): Promise<void> => inTime(environment.platform.clock, close(closers));
+  try {
+    await open(options, { closers, onFatal: fatal.resolve });
+    const error = await Promise.race([fatal.promise, aborted(environment.stop)]);
+    if (error !== undefined) throw error;
+  } catch (error) {
+    await closeAll().catch(() => undefined); // what follows from the first failure says nothing new
+    throw error;
+  }
+  events.info("stopping", "Stopping");
+  await closeAll();
+  events.info("stopped", "Stopped; everything acknowledged is on disk");
+}
+
+async function open(
+  options: ServeOptions,
+  { closers, onFatal }: { readonly closers: Closers; readonly onFatal: (error: TributaryError) => void },
+): Promise<void> {
+  const { environment, config, events } = options;
+  const { clock } = environment.platform;
+  const startedMs = clock.nowMs();
   const access = createAccess(config.access);
-  const failed = Promise.withResolvers<TributaryError>();
+  const limits = effectiveLimits(options);
   const store = environment.createStore({ directory: config.dataDirectory, maxBytes: config.log.maxBytes });
+  closers.push(() => store.close()); // does nothing once the engine has closed it
   const engine = await openEngine({
     platform: environment.platform,
     store,
@@ -41,89 +70,87 @@ export async function serve(options: ServeOptions): Promise<void> {
     groupMs: config.log.groupMs,
     mayDropOldest: false,
     access,
-    limits: effectiveLimits(options),
+    limits,
     router: NO_ROUTES,
     tell: (level, event, text, fields) => events[level](event, text, fields),
-    onFatal: failed.resolve,
+    onFatal,
   });
+  closers.push(() => engine.stop());
+  tellOpened(events, { engine, directory: config.dataDirectory });
   const metrics = createMetrics();
   const loop = measure(metrics, { engine, environment, logBytesMax: config.log.maxBytes });
-  tellOpened(engine, options);
-  const listeners: Listener[] = [];
-  let fatal: TributaryError | undefined;
-  try {
-    for (const listener of config.listeners) {
-      listeners.push(await listen(listener, { ...options, engine, access: access.summary }));
-    }
+  closers.push(loop.stop);
+  for (const listener of config.listeners) {
+    const opened = await listen(listener, { ...options, engine, connectionsMax: limits.connectionsMax });
+    closers.push(() => opened.close());
+    tellListener(events, { listener, port: opened.port, access: access.summary });
+  }
+  if (config.http !== undefined) {
     const health = createHealth({
       log: engine.log,
       edge: undefined,
       ackKafka: config.kafka?.defaultAck === "kafka",
       eventLoopLateMs: loop.lateMs,
     });
-    if (config.http !== undefined) {
-      listeners.push(await listenHttp(config.http, { ...options, health, metrics, store }));
-    }
-    const readyMs = Math.round(environment.platform.clock.nowMs() - startedMs);
-    events.info("ready", `Ready after ${readyMs} ms`, { milliseconds: readyMs });
-    fatal = await Promise.race([failed.promise, aborted(environment.stop)]);
-    if (fatal === undefined) events.info("stopping", "Stopping");
-  } finally {
-    loop.stop();
-    for (const listener of listeners) await listener.close();
-    await engine.stop();
+    const opened = await listenHttp(config.http, { ...options, health, metrics, store });
+    closers.push(() => opened.close());
+    tellHttpListener(events, { http: config.http, port: opened.port });
   }
-  if (fatal !== undefined) throw fatal;
-  events.info("stopped", "Stopped; everything acknowledged is on disk");
+  tellLimits(events, { asked: config.limits.connectionsMax, connectionsMax: limits.connectionsMax });
+  const milliseconds = Math.round(clock.nowMs() - startedMs);
+  tellReady(events, { milliseconds, isTerminal: environment.stderr.isTerminal });
+}
+
+async function close(closers: Closers): Promise<void> {
+  for (const closeOne of closers.reverse()) await closeOne();
+}
+
+/** Rejects if closing takes so long that whoever asked for it will kill the process. */
+async function inTime(clock: Clock, closing: Promise<void>): Promise<void> {
+  const late = Promise.withResolvers<never>();
+  const cancel = clock.after(LIMITS.stopTimeoutMs, () => {
+    const seconds = LIMITS.stopTimeoutMs / 1000;
+    late.reject(
+      new TributaryError(
+        "store.io",
+        `Cannot stop cleanly: the last commit is not on disk after ${seconds} s. What was acknowledged is; ` +
+          "look at the disk before the next start",
+      ),
+    );
+  });
+  try {
+    await Promise.race([closing, late.promise]);
+  } finally {
+    cancel();
+  }
 }
 
 /** Connections are never more than the system's descriptors allow: out of descriptors, runtimes misbehave. */
 function effectiveLimits({ config, environment }: ServeOptions): Config["limits"] {
-  const { connectionsAllowed } = environment;
-  if (connectionsAllowed === undefined || connectionsAllowed >= config.limits.connectionsMax) return config.limits;
-  return { ...config.limits, connectionsMax: connectionsAllowed };
-}
-
-function tellOpened(engine: Engine, { config, events }: ServeOptions): void {
-  const { state } = engine.log;
-  events.info("log.open", `Data in ${config.dataDirectory}`, {
-    directory: config.dataDirectory,
-    sessions: state.sessions.size,
-    retained: state.retained.size,
-    replayedBytes: engine.replayedBytes,
-    position: engine.log.nextPosition,
-  });
-  for (const damage of engine.damaged) {
-    const text = `Damaged on disk, left out and named in the loss ledger: ${damage.kind} ${damage.key}`;
-    events.error("log.damaged", text, { kind: damage.kind, key: damage.key });
-  }
+  const { connectionsAllowed = Infinity } = environment;
+  return { ...config.limits, connectionsMax: Math.min(config.limits.connectionsMax, connectionsAllowed) };
 }
 
 async function listen(
-  listener: ListenerConfig,
-  options: ServeOptions & { readonly engine: Engine; readonly access: string },
+  { protocol, host, port }: ListenerConfig,
+  options: ServeOptions & { readonly engine: Engine; readonly connectionsMax: number },
 ): Promise<Listener> {
-  const { environment, config, events, engine } = options;
-  const { protocol, host, port } = listener;
-  const opened = await environment.network.listen({
+  const { environment: { network }, config: { tls }, engine, connectionsMax } = options;
+  return await network.listen({
     protocol,
     host,
     port,
-    ...(protocol === "mqtts" && config.tls !== undefined ? { tls: config.tls } : {}),
-    connectionsMax: effectiveLimits(options).connectionsMax,
+    ...(protocol === "mqtts" && tls !== undefined ? { tls } : {}),
+    connectionsMax,
     onSocket: (socket) => engine.gateway.accept(socket),
   });
-  const url = `${protocol}://${formatHostPort({ host, port: opened.port })}`;
-  events.info("listener.open", `Listening on ${url}: ${options.access}`, { url });
-  return opened;
 }
 
 async function listenHttp(
-  http: NonNullable<Config["http"]>,
+  { host, port, token }: NonNullable<Config["http"]>,
   options: ServeOptions & { readonly health: HealthSource; readonly metrics: Metrics; readonly store: Store },
 ): Promise<Listener> {
   const { config, events, environment, health, metrics, store } = options;
-  const { host, port, token } = http;
   const app = createHttpApp({
     version: VERSION,
     host,
@@ -136,11 +163,7 @@ async function listenHttp(
     readLosses: (query) => store.readLosses(query),
     onFault: (fault) => events.error("http.fault", `Cannot answer an HTTP request: ${String(fault)}`),
   });
-  const opened = await environment.network.listenHttp({ host, port, fetch: app.fetch });
-  const url = `http://${formatHostPort({ host, port: opened.port })}`;
-  const who = token === undefined ? "this machine only" : "details only with the token";
-  events.info("listener.open", `Listening on ${url}: ${who}`, { url });
-  return opened;
+  return await environment.network.listenHttp({ host, port, fetch: app.fetch });
 }
 
 function aborted(signal: AbortSignal): Promise<undefined> {

@@ -111,7 +111,10 @@ function logLevel(level: EventLevel): LogLevel {
   return level === "warn" ? "warning" : level;
 }
 
-/** `2026-03-01 12:00:00.000 info  Listening on … (listener.open port=1883)` in UTC. */
+/**
+ * `2026-03-01 12:00:00.000 info  Closed a client: … (connection.breach reasonCode=130)` in UTC. A field whose value the
+ * sentence already says is left out: people read it once, machines read JSON.
+ */
 function textFormatter(): (record: LogRecord) => string {
   return getTextFormatter({
     timestamp: (wallMs) => new Date(wallMs).toISOString().replace("T", " ").replace("Z", ""),
@@ -119,10 +122,19 @@ function textFormatter(): (record: LogRecord) => string {
     format: ({ timestamp, level, message, record }) => {
       const { event, ...fields } = record.properties;
       const kind = typeof event === "string" ? event : record.category.join(".");
-      const words = [kind, ...Object.entries(fields).map(formatField)];
+      const unsaid = Object.entries(fields).filter(([, value]) => !says(message, String(value)));
+      const words = [kind, ...unsaid.map(formatField)];
       return `${timestamp ?? ""} ${level} ${message} (${words.join(" ")})`;
     },
   });
+}
+
+/** Whether the words of the value are in the sentence, not merely as a part of another word or number. */
+function says(sentence: string, value: string): boolean {
+  const at = value === "" ? -1 : sentence.indexOf(value);
+  if (at === -1) return false;
+  return !/^[\p{L}\p{N}]{2}$/u.test(sentence.slice(at - 1, at + 1)) &&
+    !/^[\p{L}\p{N}]{2}$/u.test(sentence.slice(at + value.length - 1, at + value.length + 1));
 }
 
 /** Quoted where it would otherwise not be clear where the value ends; a string here is already printable. */

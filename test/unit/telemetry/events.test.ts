@@ -26,12 +26,22 @@ function record(format: "text" | "json", level: EventLevel = "info"): Recorded {
 
 test("text is one readable line with level, sentence, name and fields", () => {
   const { events, lines } = record("text");
-  events.info("listener.open", "Listening on mqtt://127.0.0.1:1883", { port: 1883, who: "any one", tls: undefined });
+  events.info("listener.open", "Listening on mqtt://127.0.0.1:1883", { tries: 1, who: "any one", tls: undefined });
   events.warn("uplink.lag", "The uplink is behind");
   assert.deepEqual(lines, [
-    '2026-03-01 12:00:00.000 info  Listening on mqtt://127.0.0.1:1883 (listener.open port=1883 who="any one")\n',
+    '2026-03-01 12:00:00.000 info  Listening on mqtt://127.0.0.1:1883 (listener.open tries=1 who="any one")\n',
     "2026-03-01 12:00:00.000 warn  The uplink is behind (uplink.lag)\n",
   ]);
+});
+
+test("text says once what sentence and fields have in common; json has both", () => {
+  const about = ["ready", "Ready after 178 ms", { milliseconds: 178, part: 17, letters: "m", text: "Ready" }] as const;
+  const text = record("text");
+  text.events.info(...about);
+  assert.deepEqual(text.lines, ["2026-03-01 12:00:00.000 info  Ready after 178 ms (ready part=17 letters=m)\n"]);
+  const json = record("json");
+  json.events.info(...about);
+  assert.partialDeepStrictEqual(JSON.parse(json.lines[0] ?? ""), { milliseconds: 178, part: 17, text: "Ready" });
 });
 
 test("json is one object a line", () => {

@@ -1,0 +1,92 @@
+/**
+ * The start-up lines: what it is, where the data is, what it listens on and for whom. Sentences for the person who starts
+ * it, fields for machines; it opens nothing.
+ */
+import type { Config, ListenerConfig } from "../config/config.ts";
+import { formatHostPort, isLoopback } from "../config/values.ts";
+import type { Engine } from "../gateway/engine.ts";
+import type { Events } from "../telemetry/events.ts";
+import { VERSION } from "../version.ts";
+
+export function tellStarting(events: Events, about: { readonly config: Config; readonly runtime: string }): void {
+  const { runtime, config: { kafka, site } } = about;
+  const mode = kafka === undefined
+    ? "embedded: no Kafka configured"
+    : `site ${kafka.site}: Kafka at ${kafka.brokers.join(", ")}`;
+  events.info("starting", `Tributary ${VERSION} on ${runtime}, ${mode}`, {
+    version: VERSION,
+    runtime,
+    mode: kafka === undefined ? "embedded" : "edge",
+    site,
+  });
+}
+
+/** Where the data is, what was in it, and what of it is damaged. */
+export function tellOpened(events: Events, about: { readonly engine: Engine; readonly directory: string }): void {
+  const { engine, directory } = about;
+  const { state } = engine.log;
+  const [sessions, retained] = [state.sessions.size, state.retained.size];
+  if (state.epochs.length === 1) {
+    events.info("log.open", `Data in ${directory}, a new log`, { directory });
+  } else {
+    const found = `${counted(sessions, "session")} and ${counted(retained, "retained message")} are back`;
+    events.info("log.open", `Data in ${directory}: ${found}`, { directory, sessions, retained });
+  }
+  const { replayedBytes, log: { nextPosition } } = engine;
+  events.debug("log.replayed", `Replayed ${replayedBytes} bytes of the log; its next position is ${nextPosition}`, {
+    replayedBytes,
+    nextPosition,
+  });
+  for (const damage of engine.damaged) {
+    const { kind, key } = damage;
+    const text = `Damaged on disk, left out and named in the loss ledger: ${kind} ${key}`;
+    events.error("log.damaged", text, { kind, key });
+  }
+}
+
+/** An address of clients, and who may connect there. */
+export function tellListener(events: Events, about: {
+  readonly listener: ListenerConfig;
+  /** The one that was opened: the configured one may be 0. */
+  readonly port: number;
+  readonly access: string;
+}): void {
+  const { protocol, host } = about.listener;
+  const url = `${protocol}://${formatHostPort({ host, port: about.port })}`;
+  const from = isLoopback(host) ? ", from this machine only" : "";
+  const inClear = protocol === "mqtt" && !isLoopback(host) ? "; not encrypted" : "";
+  events.info("listener.open", `Listening on ${url}: ${about.access}${from}${inClear}`, { url });
+}
+
+/** The address of health and metrics, and who sees what there. */
+export function tellHttpListener(events: Events, about: {
+  readonly http: NonNullable<Config["http"]>;
+  readonly port: number;
+}): void {
+  const { host } = about.http;
+  const url = `http://${formatHostPort({ host, port: about.port })}`;
+  const who = isLoopback(host) ? "for this machine only" : "details only with the token";
+  events.info("listener.open", `Health and metrics on ${url}: ${who}`, { url });
+}
+
+export function tellReady(events: Events, about: {
+  readonly milliseconds: number;
+  readonly isTerminal: boolean;
+}): void {
+  const { milliseconds, isTerminal } = about;
+  const hint = isTerminal ? "; Ctrl-C stops it" : "";
+  events.info("ready", `Ready after ${milliseconds} ms${hint}`, { milliseconds });
+}
+
+/** The system allows fewer connections than the configuration. */
+export function tellLimits(events: Events, about: { readonly asked: number; readonly connectionsMax: number }): void {
+  const { asked, connectionsMax } = about;
+  if (connectionsMax >= asked) return;
+  const text = `At most ${connectionsMax} connections, not the ${asked} of TRIBUTARY_CONNECTIONS_MAX: ` +
+    "the system allows no more open files; raise them with ulimit -n";
+  events.warn("limits.lowered", text, { connectionsMax });
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
+}
