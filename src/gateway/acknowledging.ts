@@ -37,14 +37,20 @@ export class Acknowledging {
     about: { readonly position: number; readonly waitsForKafka: boolean; readonly reasonCode: number },
   ): void {
     const type = packet.qos === 1 ? "puback" : "pubrec";
-    const ack: AckPacket = { type, packetId: packet.packetId, reasonCode: about.reasonCode };
     const waits = about.waitsForKafka && about.position > this.#hub.log.state.uplinkThrough;
+    const ack = { type, packetId: packet.packetId, reasonCode: about.reasonCode } as const;
+    this.inTurn(connection, ack, waits ? about.position : 0);
+  }
+
+  /** Sends a PUBACK or PUBREC behind those that wait; it waits itself until Kafka has reached `position`, 0 for not. */
+  inTurn(connection: Connection, ack: AckPacket & { readonly type: "puback" | "pubrec" }, position: number): void {
+    const { type } = ack;
     const queues = this.#waiting.get(connection);
-    if (!waits && (queues === undefined || queues[type].length === 0)) return this.send(connection, ack);
+    if (position === 0 && (queues === undefined || queues[type].length === 0)) return this.#send(connection, ack);
     if (connection.phase === "closed") return;
     const into = queues ?? { puback: [], pubrec: [] };
     if (queues === undefined) this.#waiting.set(connection, into);
-    into[type].push({ packet: ack, position: waits ? about.position : 0 });
+    into[type].push({ packet: ack, position });
   }
 
   /** Everything up to the position is in Kafka, except what was refused for good. */
@@ -56,7 +62,7 @@ export class Acknowledging {
           const { packet, position } = queue[0];
           queue.shift();
           const lost = this.#refused.has(position) && connection.version === 5;
-          this.send(connection, lost ? { ...packet, reasonCode: REASON.implementationSpecificError } : packet);
+          this.#send(connection, lost ? { ...packet, reasonCode: REASON.implementationSpecificError } : packet);
         }
       }
       if (queues.puback.length === 0 && queues.pubrec.length === 0) this.#waiting.delete(connection);
@@ -69,7 +75,7 @@ export class Acknowledging {
   }
 
   /** Sends a PUBACK or PUBREC, which may end the exchange and so free a part of Receive Maximum. */
-  send(connection: Connection, packet: AckPacket): void {
+  #send(connection: Connection, packet: AckPacket): void {
     const explained = packet.reasonString !== undefined && connection.version === 5 &&
       (connection.connect?.requestProblemInformation ?? false);
     const { type, packetId, reasonCode } = packet;

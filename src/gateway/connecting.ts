@@ -83,12 +83,13 @@ export class Connecting {
     ) {
       return this.#refuse(connection, REASON.notAuthorized, "Not allowed to publish to the will's topic name");
     }
-    const resumable = !cleanStart && existing !== undefined && (existing.durable || !existing.connected);
+    const resumable = !cleanStart && existing !== undefined && existing.durable;
     if (!resumable && (log.full || log.state.sessions.size >= limits.sessionsMax)) {
       return this.#refuse(connection, log.full ? REASON.quotaExceeded : REASON.serverBusy, "No room for a session");
     }
     connection.identity = identity;
     if (existing !== undefined) this.#takeOver(existing);
+    if (existing !== undefined && !cleanStart) this.#forgetWill(existing);
     const kept = cleanStart ? undefined : log.state.sessionOf.get(clientId);
     if (cleanStart && existing !== undefined) this.#wills.endSession(existing); // [MQTT3-3.1.2-6] [MQTT5-3.1.2-4]
     const expirySeconds = Math.min(packet.sessionExpirySeconds, limits.sessionExpiryMaxSeconds);
@@ -102,6 +103,17 @@ export class Connecting {
     if (older === undefined) return;
     older.disconnect(REASON.sessionTakenOver, "Another connection uses the client identifier");
     this.leave(older, { withWill: true, expirySeconds: undefined });
+  }
+
+  /**
+   * After a restart a session that ended with its connection may still wait to publish its will. Its client is back in
+   * time, so the will is void; there is no state to resume.
+   */
+  #forgetWill(session: Session): void {
+    const { log } = this.#hub;
+    if (session.durable || session.connected || log.state.sessions.get(session.number) !== session) return;
+    log.append({ type: "will-fired", session: session.number }, { logged: session.logged });
+    this.#wills.endSession(session);
   }
 
   #create(about: { clientId: string; owner: string; expirySeconds: number; will: Will | undefined }): Session {

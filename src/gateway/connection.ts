@@ -67,6 +67,8 @@ export class Connection implements Receiving {
   readonly parked: IncomingPacket[] = [];
   /** Inbound QoS 2 packet identifiers in use on this connection, whose PUBREC has not left yet. */
   readonly receiving: Set<number> = new Set();
+  /** Places from `from` on wait until the log is durable up to `until`: a page of retained messages is among them. */
+  held: { readonly from: number; readonly until: number } | undefined;
   /** A read of waiting messages from the log is under way. */
   loading = false;
   /** Completions were appended at this time. */

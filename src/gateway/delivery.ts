@@ -3,7 +3,7 @@
  * The only part that sends PUBLISH. Works after the commit; decides nothing that a replay of the log would not repeat.
  */
 import { effectiveQoS } from "../log/state.ts";
-import type { Message } from "../mqtt/message.ts";
+import type { Message, QoS } from "../mqtt/message.ts";
 import { packetIdOf } from "../mqtt/places.ts";
 import type { Delivery as DeliveryOptions } from "../mqtt/places.ts";
 import { publishBytes } from "../mqtt/publish_codec.ts";
@@ -32,9 +32,19 @@ export class Delivery {
       if (options === undefined || options.qos === 0) continue;
       if (receiver.session.durable) return true;
       const connection = this.#hub.connectionOf.get(receiver.session);
-      if (connection === undefined || !connection.isOpen || !(connection.window?.hasReserve ?? false)) return true;
+      if (connection === undefined || !this.#hasReserve(connection, receiver.session)) return true;
     }
     return false;
+  }
+
+  /** Whether a message for the next place is sure to be sent when its commit is done. */
+  #hasReserve(connection: Connection, session: Session): boolean {
+    const { window } = connection;
+    if (window === undefined || !connection.isOpen || connection.isBehind || !window.hasReserve) return false;
+    if (connection.held !== undefined) return false;
+    // What waits although it is durable waits for the disk, the socket or its page: so would this one, behind it.
+    if (window.next >= session.places.next) return true;
+    return (session.places.position(window.next) ?? 0) > this.#hub.log.committedThrough;
   }
 
   /** Receivers whose queue is at its limit: they are left out, which the entry says and the ledger tells. */
@@ -70,7 +80,9 @@ export class Delivery {
     if (!connection.isOpen || session === undefined) return;
     if (connection.isBehind) return this.#lose(session, message, "qos0-slow-socket");
     const expirySeconds = remainingExpiry(message, this.#hub.log.clock.nowMs());
-    if (expirySeconds === 0) return this.#lose(session, message, "expired");
+    const reason = this.#obstacle(connection, message, { options, qos: 0, expirySeconds });
+    if (reason === "not-authorized") return;
+    if (reason !== undefined) return this.#lose(session, message, reason);
     this.#send(connection, message, { options, qos: 0, packetId: 0, dup: false, expirySeconds });
   }
 
@@ -87,7 +99,9 @@ export class Delivery {
         continue;
       }
       if (window.isSpanFull) this.appendCompletions(connection);
-      if (!window.isOpen || connection.isBehind || position > this.#hub.log.committedThrough) break;
+      if (!window.isOpen || position > this.#hub.log.committedThrough || this.#isHeld(connection, place)) break;
+      // What cannot be read later goes out now: it had a reserve in the window, which bounds it.
+      if (connection.isBehind && !this.#hub.log.reader.isFleeting(position)) break;
       if (session.released.has(place)) { // [MQTT3-4.4.0-1] [MQTT5-4.4.0-1]
         connection.outbox.ack({ type: "pubrel", packetId: packetIdOf(place), reasonCode: 0 });
         window.sent();
@@ -96,6 +110,11 @@ export class Delivery {
       if (!this.#sendPlace(connection, session, { place, position })) break;
     }
     if (session.replays.size > 0 && window.next >= places.next) this.onQueueShort(session);
+  }
+
+  #isHeld(connection: Connection, place: number): boolean {
+    const { held } = connection;
+    return held !== undefined && place >= held.from && held.until > this.#hub.log.committedThrough;
   }
 
   /** Says in the log which places the client is done with. */
@@ -132,13 +151,13 @@ export class Delivery {
     }
     const { message } = entry;
     const expirySeconds = remainingExpiry(message, this.#hub.log.clock.nowMs());
-    const reason = this.#obstacle(connection, message, { options, expirySeconds });
+    const qos = session.places.qos(at.place);
+    const reason = this.#obstacle(connection, message, { options, qos, expirySeconds });
     if (reason !== undefined) {
       window.drop();
       if (reason !== "not-authorized") this.#lose(session, message, reason);
       return true;
     }
-    const qos = session.places.qos(at.place);
     const dup = at.place <= session.sentThrough;
     this.#send(connection, message, { options, qos, packetId: packetIdOf(at.place), dup, expirySeconds });
     window.sent();
@@ -150,7 +169,7 @@ export class Delivery {
   #obstacle(
     connection: Connection,
     message: Message,
-    about: { readonly options: DeliveryOptions; readonly expirySeconds: number | undefined },
+    about: { readonly options: DeliveryOptions; readonly qos: QoS; readonly expirySeconds: number | undefined },
   ): LossReason | "not-authorized" | undefined {
     if (about.expirySeconds === 0) return "expired"; // [MQTT5-3.3.2-5]
     const { identity, connect } = connection;
@@ -160,9 +179,10 @@ export class Delivery {
     if (!this.#hub.access.allows(request)) return "not-authorized";
     const bytesMax = connect?.maximumPacketBytes;
     if (bytesMax === undefined) return undefined;
-    const options = { qos: 1, retain: false, dup: false, packetId: 1, subscriptionIds: about.options.subscriptionIds };
+    const { subscriptionIds } = about.options;
+    const options = { qos: about.qos, retain: false, dup: false, packetId: 1, subscriptionIds };
     // [MQTT5-3.1.2-25] not sent, and done as if it had been.
-    return publishBytes(message, { ...options, qos: 1 }, 5) > bytesMax ? "too-large-for-subscriber" : undefined;
+    return publishBytes(message, options, 5) > bytesMax ? "too-large-for-subscriber" : undefined;
   }
 
   #send(
@@ -180,10 +200,6 @@ export class Delivery {
     // [MQTT5-3.3.1-8] [MQTT5-3.3.1-9] [MQTT5-3.3.1-12] [MQTT5-3.3.1-13]
     const retain = options.retained || (options.retainAsPublished && message.retain);
     const version = connection.outbox.version;
-    if (qos === 0 && connection.connect?.maximumPacketBytes !== undefined) {
-      const obstacle = this.#obstacle(connection, message, { options, expirySeconds });
-      if (obstacle !== undefined) return;
-    }
     const subscriptionIds = version === 5 && options.subscriptionIds.length > 0 ? options.subscriptionIds : undefined;
     connection.outbox.publish(message, {
       qos,

@@ -196,8 +196,12 @@ export class Gateway implements ConnectionHandler {
 
   /** A commit is durable: what found the log full may go on, if there is room now. */
   committed(): void {
-    if (this.#parked.size === 0 || this.#hub.log.full) return;
-    for (const connection of this.#parked) this.#retryParked(connection);
+    if (this.#parked.size === 0) return;
+    // A copy: whoever finds the log full again is back in the set.
+    for (const connection of [...this.#parked]) {
+      if (this.#hub.log.full) return;
+      this.#retryParked(connection);
+    }
   }
 
   /** Everything up to the position is in Kafka, except what was refused for good. */

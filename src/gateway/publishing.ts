@@ -120,7 +120,7 @@ export class Publishing {
     }
     const reasonString = refusalText(reasonCode);
     this.#hub.log.after({
-      run: () => this.#acknowledging.send(connection, { type, packetId, reasonCode: code, reasonString }),
+      run: () => this.#acknowledging.inTurn(connection, { type, packetId, reasonCode: code, reasonString }, 0),
     });
   }
 
@@ -138,11 +138,10 @@ export class Publishing {
   /** QoS 0: delivered at once; in the log only if a route takes it or it is retained. */
   #qos0(message: Message): void {
     let route = this.#hub.router.route(message.topicName);
-    if (route !== undefined && this.#hub.log.full) {
-      this.#lose(message, "log-full", "");
-      route = undefined;
-    }
-    const retain = message.retain && !this.#hub.log.full;
+    const { full } = this.#hub.log;
+    if (full && (route !== undefined || message.retain)) this.#lose(message, "log-full", "");
+    if (full) route = undefined;
+    const retain = message.retain && !full;
     const receivers = route !== undefined || retain
       ? this.#append(message, { route, fromKafka: false }).receivers
       : this.#hub.log.state.receivers(message.topicName);

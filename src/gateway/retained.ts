@@ -71,7 +71,7 @@ export class Retained {
   #page(connection: Connection, subscription: Subscription, plan: Plan): void {
     const { session } = subscription;
     const places: Place[] = [];
-    const from = plan.next;
+    const begin = plan.next;
     let looked = 0;
     while (plan.next < plan.values.length && looked < LIMITS.replayPageMax && !connection.isBehind) {
       const value = plan.values[plan.next];
@@ -87,14 +87,21 @@ export class Retained {
       if (entry !== "gone") this.#take(connection, subscription, { entry, position: value.position, places });
     }
     const finished = plan.next >= plan.values.length;
-    if (plan.next === from && !finished) return; // waits for the disk or the socket
+    if (plan.next === begin && !finished) return; // waits for the disk or the socket
     const through = plan.values[plan.next - 1]?.position ?? plan.upTo;
     const { topicFilter } = plan;
-    this.#hub.log.append({ type: "retained-page", session: session.number, topicFilter, places, through, finished }, {
-      logged: session.durable,
-    });
+    const from = Math.min(connection.held?.from ?? Infinity, session.places.next);
+    const { number } = session;
+    const entry = { type: "retained-page", session: number, topicFilter, places, through, finished } as const;
+    const until = this.#hub.log.append(entry, { logged: session.durable });
+    connection.held = { from, until };
     if (finished) this.#plans.delete(session);
-    this.#hub.log.after({ run: () => this.#delivery.pump(connection) });
+    this.#hub.log.after({
+      run: () => {
+        if (connection.held?.until === until) connection.held = undefined;
+        this.#delivery.pump(connection);
+      },
+    });
   }
 
   #take(

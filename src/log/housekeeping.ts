@@ -51,7 +51,7 @@ export interface Chores {
 /** How often and after how many appended bytes rows are looked over. */
 const SWEEP_INTERVAL_MS = 1_000;
 const SWEEP_BYTES = 1_048_576;
-/** Share of the budget above which snapshots are taken early, if they let rows go. */
+/** Share of the budget less the head-room above which snapshots are taken early, if they let rows go. */
 const PRESSED_SHARE = 0.75;
 /** Droppable messages are given up when this share of the budget is left below the limit, and as much of them. */
 const DROP_SHARE = 1 / 16;
@@ -72,6 +72,8 @@ export class Housekeeping {
   #pressed = false;
   /** The disk was full: a commit, even an empty one, finds out whether it has room again. */
   #probe = false;
+  /** The commit on its way rewrites rows: there may be more of them. */
+  #rewrote = false;
   #bytesSinceSweep = 0;
   #sweptMs = 0;
 
@@ -103,6 +105,10 @@ export class Housekeeping {
   }
 
   committed(): void {
+    if (this.#rewrote) {
+      this.#rewrote = false;
+      this.#sweep();
+    }
     if (this.#parts.mayDropOldest && this.#log.usedBytes > this.#dropAboveBytes) void this.#dropOldest();
   }
 
@@ -116,6 +122,7 @@ export class Housekeeping {
     const rewrite = this.#rewrite;
     if (rewrite === undefined) return { removedRows, rows: [], rewritten: undefined, everything };
     this.#rewrite = undefined;
+    this.#rewrote = true;
     for (const row of rewrite.rows) reader.drop(row.first);
     const rewritten = space.replace(rewrite.rows, rewrite.stored, rewrite.entries);
     reader.add(rewritten.first, rewrite.stored.body);
@@ -125,7 +132,8 @@ export class Housekeeping {
 
   #isPressed(): boolean {
     const { snapshots, space, state, bytesMax } = this.#parts;
-    if (this.#log.usedBytes <= bytesMax * PRESSED_SHARE || !snapshots.pending) return false;
+    const pressedAbove = (bytesMax - headRoom(bytesMax)) * PRESSED_SHARE;
+    if (this.#log.usedBytes <= pressedAbove || !snapshots.pending) return false;
     return space.sweep(this.#log.nextPosition, state.uplinkThrough).dead.length > 0;
   }
 
@@ -152,10 +160,7 @@ export class Housekeeping {
         isLive: (position, { route }) =>
           space.isHeld(position) || (route !== undefined && this.#isOwed(position, route)),
       });
-      if (rewrite === undefined) {
-        for (const row of rows) row.busy = true; // damaged: left as it is for inspection
-        return;
-      }
+      if (rewrite === undefined) return; // a damaged row stays as it is, for inspection
       if (!rows.every((row) => space.rowAt(row.first) === row)) return;
       assert(this.#rewrite === undefined, "one rewrite is prepared at a time");
       this.#rewrite = rewrite;

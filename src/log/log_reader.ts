@@ -34,6 +34,8 @@ export class LogReader {
   readonly #cache = new RowCache(LIMITS.tailRingBytes);
   /** Messages of commits that are not done yet. */
   readonly #kept = new Map<number, MessageEntry>();
+  /** Those of them that are not in the log. */
+  readonly #unlogged = new Set<number>();
   /** Rows that cannot be read: told once, then treated as gone. */
   readonly #damaged = new Set<number>();
   /** Told about every unreadable row once. */
@@ -45,12 +47,20 @@ export class LogReader {
     this.#state = parts.state;
   }
 
-  keep(position: number, entry: MessageEntry): void {
+  /** `logged: false`: until it is forgotten it can be read here and nowhere else. */
+  keep(position: number, entry: MessageEntry, options: { readonly logged: boolean }): void {
     this.#kept.set(position, entry);
+    if (!options.logged) this.#unlogged.add(position);
+  }
+
+  /** Whether the message can be read now and not later. */
+  isFleeting(position: number): boolean {
+    return this.#unlogged.has(position);
   }
 
   forget(position: number): void {
     this.#kept.delete(position);
+    this.#unlogged.delete(position);
   }
 
   add(first: number, body: Uint8Array): void {

@@ -50,7 +50,7 @@ export async function openLog(options: OpenLogOptions): Promise<OpenedLog> {
   const replayed = await replay(options, { state, tail: tailMeta.tail, damaged });
   const lastRow = opened.rows.at(-1);
   // Never a position twice, not even after everything was freed.
-  const next = Math.max(tailMeta.next, 1, lastRow === undefined ? 1 : lastRow.first + lastRow.span);
+  const next = Math.max(tailMeta.next, 1, lastRow === undefined ? 1 : lastRow.first + lastRow.span, newest(state) + 1);
   snapshots.grew(tailMeta.tail, 0);
   snapshots.grew(next, replayed.bytes);
   const clock = new LogClock(options.platform.clock, Math.max(tailMeta.atMs, replayed.atMs));
@@ -120,6 +120,14 @@ function restoreSnapshots(state: State, opened: StoreOpened, damaged: StoreDamag
     guard(damaged, { kind: "session", key: String(key) }, () => state.restore(readSession(key, value)));
   }
   for (const { topicName, position } of opened.retained) state.restoreRetained(topicName, position);
+}
+
+/** Newest position that a snapshot contains: only a damaged tail mark can lie before it. */
+function newest(state: State): number {
+  let asOf = state.edgeAsOf;
+  for (const session of state.sessions.values()) asOf = Math.max(asOf, session.asOf);
+  for (const [, position] of state.retained.entries()) asOf = Math.max(asOf, position);
+  return asOf;
 }
 
 function readTail(opened: StoreOpened, damaged: StoreDamage[]): Tail {

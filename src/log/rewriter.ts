@@ -4,7 +4,7 @@
  */
 import type { Store, StoredRow } from "../ports.ts";
 import { LIMITS } from "../limits.ts";
-import { Writer } from "./bytes.ts";
+import { UnreadableBytes, Writer } from "./bytes.ts";
 import type { MessageEntry } from "./entry.ts";
 import { readRow, writeEntry, writeRowHeader } from "./entry_codec.ts";
 import type { Row } from "./space.ts";
@@ -15,7 +15,10 @@ export interface Rewrite {
   readonly entries: number;
 }
 
-/** Undefined when one of the rows cannot be read: a damaged row stays as it is. Rejects with a TributaryError `store.*`. */
+/**
+ * Undefined when one of the rows cannot be read: it is marked as damaged and stays as it is. Rejects with a
+ * TributaryError `store.*`.
+ */
 export async function readForRewrite(
   rows: readonly Row[],
   options: { readonly store: Store; readonly isLive: (position: number, entry: MessageEntry) => boolean },
@@ -23,17 +26,15 @@ export async function readForRewrite(
   const first = rows[0];
   const last = rows.at(-1);
   if (first === undefined || last === undefined) return undefined;
-  const { rows: read } = await options.store.readRows(first.first, { maxBytes: 2 * LIMITS.rowBytes });
-  const bodies = new Map(read.map((row) => [row.first, row.body]));
+  const bodies = await readBodies(options.store, first.first, last.first);
   const out = new Writer(LIMITS.rowBytes);
   let position = first.first;
   let entries = 0;
   let routedThrough = 0;
   for (const row of rows) {
-    const body = bodies.get(row.first);
-    if (body === undefined) return undefined;
-    const decoded = readRow(row.first, body);
-    if (entries === 0 && out.length === 0) writeRowHeader(out, decoded.atMs);
+    const decoded = decode(row, bodies.get(row.first));
+    if (decoded === undefined) return undefined;
+    if (out.length === 0) writeRowHeader(out, decoded.atMs);
     for (const placed of decoded.entries) {
       if (placed.entry.type !== "message" || !options.isLive(placed.position, placed.entry)) continue;
       writeEntry(out, placed.position - position, placed.entry);
@@ -44,4 +45,29 @@ export async function readForRewrite(
   }
   const span = last.first + last.span - first.first;
   return { rows, entries, stored: { first: first.first, span, routedThrough, body: out.copy() } };
+}
+
+/** Bodies of all sound rows that begin at `from`…`through`, by their first position. */
+async function readBodies(store: Store, from: number, through: number): Promise<ReadonlyMap<number, Uint8Array>> {
+  const bodies = new Map<number, Uint8Array>();
+  for (let next = from; next <= through;) {
+    const page = await store.readRows(next, { maxBytes: LIMITS.readPageBytes });
+    for (const { first, span, body } of page.rows) {
+      bodies.set(first, body);
+      next = Math.max(next, first + span);
+    }
+    for (const { first, span } of page.damaged) next = Math.max(next, (first ?? 0) + (span ?? 0));
+    if (page.rows.length === 0 && page.damaged.length === 0) break;
+  }
+  return bodies;
+}
+
+function decode(row: Row, body: Uint8Array | undefined): ReturnType<typeof readRow> | undefined {
+  try {
+    if (body !== undefined) return readRow(row.first, body);
+  } catch (error) {
+    if (!(error instanceof UnreadableBytes)) throw error;
+  }
+  row.damaged = true;
+  return undefined;
 }

@@ -12,14 +12,16 @@ export interface Row {
   span: number;
   bytes: number;
   routedThrough: number;
-  /** Holders by position − first; undefined while there are none. */
-  holders: Uint32Array | undefined;
+  /** Holders by position − first; undefined while there are none. A map where positions lie far apart. */
+  holders: Uint32Array | Map<number, number> | undefined;
   /** Positions with at least one holder. */
   held: number;
   /** Entries in the row: what `held` is measured against. */
   entries: number;
-  /** On its way into the store, or being rewritten: left alone. */
+  /** On its way into the store: left alone. */
   busy: boolean;
+  /** Cannot be read: freed when nobody needs it, never rewritten. */
+  damaged: boolean;
 }
 
 /** Rows that may go, and rows worth rewriting. */
@@ -57,6 +59,7 @@ export class Space {
       held: 0,
       entries: span, // an upper bound: without reading the row, holes are not known
       busy: false,
+      damaged: false,
     }));
   }
 
@@ -71,6 +74,7 @@ export class Space {
       held: 0,
       entries: 0,
       busy: true,
+      damaged: false,
     };
     this.#rows.push(row);
     return row;
@@ -79,18 +83,16 @@ export class Space {
   hold(position: number, count: number): void {
     const row = this.#find(position);
     if (row === undefined) return; // a message that nobody will read again was never written
-    const offset = position - row.first;
-    const holders = growTo(row, offset);
-    if (holders[offset] === 0) row.held++;
-    holders[offset] = (holders[offset] ?? 0) + count;
+    const before = holdersOf(row, position);
+    if (before === 0) row.held++;
+    setHolders(row, position, before + count);
   }
 
   release(position: number): void {
     const row = this.#find(position);
-    const offset = row === undefined ? 0 : position - row.first;
-    const count = row?.holders?.[offset];
-    if (row?.holders === undefined || count === undefined || count === 0) return;
-    row.holders[offset] = count - 1;
+    const count = row === undefined ? 0 : holdersOf(row, position);
+    if (row === undefined || count === 0) return;
+    setHolders(row, position, count - 1);
     if (count > 1) return;
     row.held--;
     if (row.held === 0) row.holders = undefined;
@@ -98,7 +100,7 @@ export class Space {
 
   isHeld(position: number): boolean {
     const row = this.#find(position);
-    return row !== undefined && (row.holders?.[position - row.first] ?? 0) > 0;
+    return row !== undefined && holdersOf(row, position) > 0;
   }
 
   rowAt(position: number): Row | undefined {
@@ -108,21 +110,20 @@ export class Space {
   /** Looks over all rows. Rows from `tail` on and rows with something behind `uplinkThrough` to send are kept whole. */
   sweep(tail: number, uplinkThrough: number): Sweep {
     const dead: Row[] = [];
-    let sparse: Row[] = [];
-    let small: Row[] = [];
+    const sparse = new Run(1, (row) => row.held * 100 < row.entries * LIMITS.sparseRowPercent);
+    const small = new Run(MERGE_ROWS_MIN, (row) => row.bytes < SMALL_ROW_BYTES);
     for (const row of this.#rows) {
       const settled = !row.busy && row.first + row.span <= tail;
       if (!settled) break;
       const sent = row.routedThrough <= uplinkThrough;
-      if (row.held === 0 && sent) {
-        if (dead.length < DEAD_ROWS_MAX) dead.push(row);
+      if (row.held === 0 && sent && dead.length < DEAD_ROWS_MAX) {
+        dead.push(row);
         continue;
       }
-      if (sparse.length === 0 && sent && row.held * 100 < row.entries * LIMITS.sparseRowPercent) sparse = [row];
-      if (row.bytes < SMALL_ROW_BYTES && sum(small) + row.bytes <= LIMITS.rowBytes) small.push(row);
-      else if (small.length < MERGE_ROWS_MIN) small = [];
+      sparse.add(row, sent && row.held > 0 && !row.damaged);
+      small.add(row, !row.damaged);
     }
-    return { dead, sparse: sparse.length > 0 ? sparse : small.length >= MERGE_ROWS_MIN ? small : [] };
+    return { dead, sparse: sparse.rows.length > 0 ? sparse.rows : small.rows };
   }
 
   remove(rows: readonly Row[]): void {
@@ -141,12 +142,12 @@ export class Space {
       held: 0,
       entries,
       busy: true,
+      damaged: false,
     };
     for (const old of rows) {
       old.holders?.forEach((count, offset) => {
-        const position = old.first + offset - row.first;
-        if (count === 0 || position < 0 || position >= row.span) return;
-        growTo(row, position)[position] = count;
+        if (count === 0) return;
+        setHolders(row, old.first + offset, count);
         row.held++;
       });
     }
@@ -187,16 +188,79 @@ export class Space {
   }
 }
 
-function growTo(row: Row, offset: number): Uint32Array {
-  const needed = Math.max(offset + 1, row.span);
-  if (row.holders === undefined || row.holders.length < needed) {
-    const grown = new Uint32Array(Math.max(needed, (row.holders?.length ?? 0) * 2));
-    if (row.holders !== undefined) grown.set(row.holders);
-    row.holders = grown;
+/** Finds the first `min` or more consecutive rows that pass a test and together fit into one row. */
+class Run {
+  readonly #test: (row: Row) => boolean;
+  readonly #min: number;
+  #rows: Row[] = [];
+  #liveBytes = 0;
+  #bytes = 0;
+  #complete = false;
+
+  constructor(min: number, test: (row: Row) => boolean) {
+    this.#min = min;
+    this.#test = test;
   }
-  return row.holders;
+
+  get rows(): readonly Row[] {
+    return this.#rows.length >= this.#min ? this.#rows : [];
+  }
+
+  /** The next row; one that is not `usable` or does not pass ends the run. */
+  add(row: Row, usable: boolean): void {
+    if (this.#complete) return;
+    const passes = usable && this.#test(row);
+    const liveBytes = row.bytes * Math.min(1, row.held / Math.max(1, row.entries));
+    const fits = this.#liveBytes + liveBytes <= LIMITS.rowBytes && this.#bytes + row.bytes <= LIMITS.readPageBytes;
+    if (this.#rows.length > 0 && !(passes && fits)) {
+      if (this.#rows.length >= this.#min) {
+        this.#complete = true;
+        return;
+      }
+      this.#rows = [];
+      this.#liveBytes = 0;
+      this.#bytes = 0;
+    }
+    if (!passes) return;
+    this.#rows.push(row);
+    this.#liveBytes += liveBytes;
+    this.#bytes += row.bytes;
+  }
 }
 
-function sum(rows: readonly Row[]): number {
-  return rows.reduce((bytes, row) => bytes + row.bytes, 0);
+/** A full row has no more entries than bytes: positions further apart than this are few. */
+const DENSE_SPAN_MAX = LIMITS.rowBytes;
+
+function holdersOf(row: Row, position: number): number {
+  const { holders } = row;
+  if (holders === undefined) return 0;
+  const offset = position - row.first;
+  return (holders instanceof Map ? holders.get(offset) : holders[offset]) ?? 0;
+}
+
+function setHolders(row: Row, position: number, count: number): void {
+  const offset = position - row.first;
+  const holders = roomFor(row, offset);
+  if (!(holders instanceof Map)) holders[offset] = count;
+  else if (count === 0) holders.delete(offset);
+  else holders.set(offset, count);
+}
+
+function roomFor(row: Row, offset: number): Uint32Array | Map<number, number> {
+  const { holders } = row;
+  if (holders instanceof Map) return holders;
+  const needed = Math.max(offset + 1, row.span);
+  if (needed > DENSE_SPAN_MAX) return row.holders = sparseOf(holders);
+  if (holders !== undefined && holders.length >= needed) return holders;
+  const grown = new Uint32Array(Math.max(needed, (holders?.length ?? 0) * 2));
+  if (holders !== undefined) grown.set(holders);
+  return row.holders = grown;
+}
+
+function sparseOf(dense: Uint32Array | undefined): Map<number, number> {
+  const sparse = new Map<number, number>();
+  dense?.forEach((count, offset) => {
+    if (count > 0) sparse.set(offset, count);
+  });
+  return sparse;
 }

@@ -48,10 +48,12 @@ export class Window {
     return this.#acknowledged.size;
   }
 
-  /** Whether a message that takes the next free place would be sent at once. */
+  /** Whether a message that takes the next free place would be sent as soon as those before it are. */
   get hasReserve(): boolean {
     const unsent = this.#places.next - this.#next;
-    return this.#count + unsent < this.#options.countMax && this.#bytes < this.#options.bytesMax;
+    if (this.#count + unsent >= this.#options.countMax) return false;
+    if (this.#places.next - this.#places.first >= LIMITS.windowSpanMax) return false;
+    return this.#places.waitingBytes < this.#options.bytesMax;
   }
 
   /** Whether the next place may be sent: by count, bytes (one message always fits) and span of packet identifiers. */

@@ -1,0 +1,176 @@
+/**
+ * A full log: what is refused, what waits, and that everything goes on when there is room again. The budget here is the
+ * head-room and a little, so that a few messages fill it.
+ */
+import assert from "node:assert/strict";
+import { LIMITS } from "../../../src/limits.ts";
+import { TestGateway } from "../../support/engine.ts";
+import type { TestConnection } from "../../support/engine.ts";
+import { publish, subscribe, texts } from "../../support/packets.ts";
+import { test } from "../../support/test.ts";
+
+const ROOM_BYTES = 100_000;
+const PAYLOAD = "p".repeat(10_000);
+
+/** A gateway whose log is full of messages for the absent session "s". Returns how many there are. */
+async function fullGateway(): Promise<{ gateway: TestGateway; publisher: TestConnection; stored: number }> {
+  const gateway = await TestGateway.start({ logBytesMax: LIMITS.headRoomBytes + ROOM_BYTES });
+  const subscriber = await gateway.connect({ clientId: "s", clean: false });
+  subscriber.send(subscribe("t", 1));
+  await gateway.quiet();
+  subscriber.cut();
+  const publisher = await gateway.connect({ clientId: "p", keepalive: 0 });
+  let stored = 0;
+  while (!gateway.engine.log.full) {
+    publisher.send(publish("t", 1, stored + 1, PAYLOAD));
+    await gateway.quiet();
+    stored++;
+    assert.ok(stored < 100, "the log never gets full");
+  }
+  assert.equal(publisher.take("puback").length, stored);
+  return { gateway, publisher, stored };
+}
+
+async function drain(gateway: TestGateway, subscriber: TestConnection): Promise<number> {
+  let count = 0;
+  for (let round = 0; round < 200; round++) {
+    for (const packet of subscriber.take("publish")) {
+      count++;
+      subscriber.send({ cmd: "puback", messageId: packet.messageId ?? 0 });
+    }
+    await gateway.advance(250);
+  }
+  return count;
+}
+
+test("a full log refuses MQTT 5 publishes with 0x97 and keeps the connection", async () => {
+  const { gateway, stored } = await fullGateway();
+  const five = await gateway.connect({ clientId: "five", protocolVersion: 5 });
+  assert.equal(five.take("connack")[0]?.reasonCode, 0x97, "a new session needs room too");
+  const subscriber = await gateway.connect({ clientId: "s", clean: false, protocolVersion: 5 });
+  assert.equal(subscriber.take("connack")[0]?.reasonCode, 0, "resuming always works");
+  subscriber.send(publish("t", 1, 9, "mine"));
+  subscriber.send(publish("t", 2, 10, "mine"));
+  await gateway.quiet();
+  assert.deepEqual(subscriber.take("puback").map((packet) => packet.reasonCode), [0x97]);
+  assert.deepEqual(subscriber.take("pubrec").map((packet) => packet.reasonCode), [0x97]);
+  subscriber.send(subscribe("other", 1, { messageId: 3 }));
+  await gateway.quiet();
+  assert.deepEqual(subscriber.take("suback").map((packet) => packet.granted), [[0x97]]);
+  assert.equal(await drain(gateway, subscriber), stored);
+  subscriber.send(publish("t", 1, 11, "after"));
+  await gateway.advance(1500);
+  assert.deepEqual(subscriber.take("puback").map((packet) => packet.reasonCode), [0]);
+  assert.deepEqual(texts(subscriber.take("publish")), ["t=after"]);
+});
+
+test("a 3.1.1 PUBLISH waits in a full log; what frees space behind it is handled", async () => {
+  const { gateway, publisher, stored } = await fullGateway();
+  publisher.send(publish("t", 1, 1001, "first"));
+  publisher.send(publish("t", 0, 0, "second"));
+  publisher.send(publish("t", 2, 1002, "third"));
+  publisher.send({ cmd: "pingreq" });
+  publisher.send({ cmd: "pubrel", messageId: 77 });
+  await gateway.quiet();
+  assert.equal(publisher.take("pingresp").length, 1);
+  assert.deepEqual(publisher.take("pubcomp").map((packet) => packet.messageId), [77]);
+  assert.equal(publisher.take("puback").length + publisher.take("pubrec").length, 0);
+  assert.equal(gateway.engine.gateway.counters.parked, 3);
+  const subscriber = await gateway.connect({ clientId: "s", clean: false });
+  assert.equal(await drain(gateway, subscriber), stored + 3);
+  assert.deepEqual(publisher.take("puback").map((packet) => packet.messageId), [1001]);
+  assert.deepEqual(publisher.take("pubrec").map((packet) => packet.messageId), [1002]);
+  assert.equal(gateway.engine.gateway.counters.parked, 0);
+});
+
+test("several parked clients share what room there is, and none is lost", async () => {
+  const { gateway, stored } = await fullGateway();
+  const subscriber = await gateway.connect({ clientId: "s", clean: false });
+  const waiting = subscriber.take("publish");
+  const acknowledge = (count: number): void => {
+    for (const { messageId } of waiting.splice(0, count)) subscriber.send({ cmd: "puback", messageId: messageId ?? 0 });
+  };
+  acknowledge(3);
+  await gateway.advance(3000);
+  const others: TestConnection[] = [];
+  for (let index = 0; index < 3; index++) others.push(await gateway.connect({ clientId: `o${index}` }));
+  for (const other of others) for (let id = 1; id <= 5; id++) other.send(publish("t", 1, id, PAYLOAD));
+  await gateway.quiet();
+  assert.ok(gateway.engine.gateway.counters.parked > 10, "most of them wait");
+  acknowledge(2);
+  await gateway.advance(3000);
+  assert.ok(gateway.engine.gateway.counters.parked > 5, "most of them still wait");
+  acknowledge(stored);
+  await drain(gateway, subscriber);
+  for (const other of others) assert.deepEqual(other.take("puback").map((packet) => packet.messageId), [1, 2, 3, 4, 5]);
+});
+
+test("a parked client that sends more than the look-ahead is closed, alone", async () => {
+  const { gateway, publisher } = await fullGateway();
+  publisher.send(publish("t", 1, 2001, PAYLOAD.repeat(8)));
+  await gateway.quiet();
+  assert.equal(publisher.isEnded, false, "the first one waits whatever its size");
+  for (let index = 0; index < 7; index++) publisher.send(publish("t", 1, 2002 + index, PAYLOAD));
+  await gateway.quiet();
+  assert.equal(publisher.isEnded, true);
+  assert.equal(gateway.engine.gateway.counters.parked, 0);
+  const subscriber = await gateway.connect({ clientId: "s", clean: false });
+  assert.equal(subscriber.isEnded, false);
+});
+
+test("DISCONNECT behind a parked PUBLISH is handled, and the will does not fire", async () => {
+  const { gateway, publisher } = await fullGateway();
+  publisher.send(publish("t", 1, 2001, "x"));
+  publisher.send({ cmd: "disconnect" });
+  await gateway.quiet();
+  assert.equal(publisher.isEnded, true);
+  assert.equal(gateway.engine.gateway.figures().connected, 0);
+});
+
+test("a retained QoS 0 message that finds the log full is delivered, not kept, and in the ledger", async () => {
+  const { gateway, publisher } = await fullGateway();
+  publisher.send(publish("r", 0, 0, "v", { retain: true }));
+  await gateway.quiet();
+  const losses = gateway.disk.readLosses(10).map((loss) => `${loss.reason} ${loss.topicName} ${loss.clientId}`);
+  assert.deepEqual(losses, ["log-full r p"]);
+});
+
+for (const over of [-1, 0, 1]) {
+  test(`the log is full exactly from its limit on (${over >= 0 ? "+" : ""}${over} bytes)`, async () => {
+    const gateway = await TestGateway.start();
+    const used = gateway.engine.log.usedBytes;
+    await gateway.stop();
+    const again = new TestGateway({ disk: gateway.disk, logBytesMax: LIMITS.headRoomBytes + used - over });
+    await again.start();
+    // A restart writes its own start entry: measure against what is used now.
+    const limit = LIMITS.headRoomBytes + again.engine.log.usedBytes - over;
+    await again.stop();
+    const exact = new TestGateway({ disk: again.disk, logBytesMax: limit });
+    await exact.start();
+    const { log } = exact.engine;
+    assert.equal(log.full, log.usedBytes >= limit - LIMITS.headRoomBytes);
+  });
+}
+
+test("a disk that somebody else fills refuses, and takes again when it has room", async () => {
+  const gateway = await TestGateway.start();
+  const client = await gateway.connect({
+    clientId: "c",
+    clean: false,
+    protocolVersion: 5,
+    properties: { sessionExpiryInterval: 100 },
+  });
+  client.send(subscribe("t", 1));
+  await gateway.quiet();
+  gateway.disk.setDiskFull(true);
+  client.send(publish("t", 1, 1, "last"));
+  await gateway.quiet();
+  client.send(publish("t", 1, 2, "refused"));
+  await gateway.quiet();
+  assert.deepEqual(client.take("puback").map((packet) => packet.reasonCode), [0, 0x97]);
+  gateway.disk.setDiskFull(false);
+  await gateway.advance(2000);
+  client.send(publish("t", 1, 3, "again"));
+  await gateway.quiet();
+  assert.deepEqual(client.take("puback").map((packet) => packet.reasonCode), [0]);
+});
