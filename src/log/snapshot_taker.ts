@@ -111,7 +111,7 @@ export interface Tail {
   readonly atMs: number;
 }
 
-export function writeTail(tail: Tail): Uint8Array<ArrayBuffer> {
+function writeTail(tail: Tail): Uint8Array<ArrayBuffer> {
   const out = new Writer(32);
   out.byte(FORMAT_VERSION);
   out.uint(tail.tail);

@@ -1,11 +1,11 @@
 /** The Kafka port's contract, kept by the real client against real brokers of both supported lines. */
 
 import { Admin } from "@platformatic/kafka";
-import { after } from "node:test";
 import { platform } from "../../adapters/common/platform.ts";
 import { createKafkaClient } from "../../src/kafka/client.ts";
 import type { KafkaClient } from "../../src/kafka/kafka_port.ts";
 import { type ContractKafka, kafkaContract } from "../conformance/kafka_contract.ts";
+import { afterAll } from "../support/test.ts";
 import { haveTools, type KafkaBroker, type KafkaVersion, startKafka } from "../support/kafka.ts";
 
 const UNTIL_MS = 30_000;
@@ -64,7 +64,7 @@ for (const version of ["4.2.1", "3.9.1"] satisfies KafkaVersion[]) {
   // One broker for the whole suite: a start takes seconds, and every test has topics of its own.
   let broker: Promise<KafkaBroker> | undefined;
   let cleanUp: (() => Promise<void>) | undefined;
-  after(async () => await cleanUp?.());
+  afterAll(async () => await cleanUp?.());
   kafkaContract(`Apache Kafka ${version}`, async (t) => {
     if (!haveTools(t, ["java", "mvn"])) return undefined;
     broker ??= startKafka({ after: (clean) => void (cleanUp = clean) }, { version });

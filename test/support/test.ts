@@ -6,6 +6,8 @@ import process from "node:process";
 import { test as nodeTest, type TestContext, type TestOptions } from "node:test";
 
 export type { TestContext, TestOptions };
+/** Runs when all tests of the file are done: for what they share. */
+export { after as afterAll } from "node:test";
 
 export type TestBody = (t: TestContext) => void | Promise<void>;
 

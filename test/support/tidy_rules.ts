@@ -4,7 +4,9 @@
 import { importsOf, withoutComments } from "./tidy_layers.ts";
 
 /** Files that may be longer than the bound, each with its reason. An entry that is no longer needed is a problem. */
-export const longFiles: Readonly<Record<string, string>> = {};
+export const longFiles: Readonly<Record<string, string>> = {
+  "src/limits.ts": "every bound in one file: a table of data, each with its reason",
+};
 
 const sourceLinesMax = 400;
 const supportLinesMax = 600;

@@ -1,3 +1,4 @@
+/** From PUBLISH to the subscriber and back, over the whole broker in memory: deliveries, restarts, wills, takeover. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import type { Packet } from "mqtt-packet";
