@@ -2,11 +2,12 @@
  * The start-up lines: what it is, where the data is, what it listens on and for whom. Sentences for the person who starts
  * it, fields for machines; it opens nothing.
  */
-import type { Config, ListenerConfig } from "../config/config.ts";
+import type { Config } from "../config/config.ts";
 import { formatHostPort, isLoopback } from "../config/values.ts";
 import type { Engine } from "../gateway/engine.ts";
 import type { Events } from "../telemetry/events.ts";
 import { VERSION } from "../version.ts";
+import type { Listeners } from "./listeners.ts";
 
 export function tellStarting(events: Events, about: { readonly config: Config; readonly runtime: string }): void {
   const { runtime, config: { kafka, site } } = about;
@@ -44,28 +45,21 @@ export function tellOpened(events: Events, about: { readonly engine: Engine; rea
   }
 }
 
-/** An address of clients, and who may connect there. */
-export function tellListener(events: Events, about: {
-  readonly listener: ListenerConfig;
-  /** The one that was opened: the configured one may be 0. */
-  readonly port: number;
-  readonly access: string;
-}): void {
-  const { protocol, host } = about.listener;
-  const url = `${protocol}://${formatHostPort({ host, port: about.port })}`;
-  const from = isLoopback(host) ? ", from this machine only" : "";
-  const inClear = protocol === "mqtt" && !isLoopback(host) ? "; not encrypted" : "";
-  events.info("listener.open", `Listening on ${url}: ${about.access}${from}${inClear}`, { url });
-}
-
-/** The address of health and metrics, and who sees what there. */
-export function tellHttpListener(events: Events, about: {
-  readonly http: NonNullable<Config["http"]>;
-  readonly port: number;
-}): void {
-  const { host } = about.http;
-  const url = `http://${formatHostPort({ host, port: about.port })}`;
-  const who = isLoopback(host) ? "for this machine only" : "details only with the token";
+/** What it listens on, and who may connect or see what there. */
+export function tellListeners(
+  events: Events,
+  about: { readonly listeners: Listeners; readonly config: Config; readonly access: string },
+): void {
+  const { listeners, config: { http }, access } = about;
+  for (const { listener: { protocol, host }, port } of listeners.mqtt) {
+    const url = `${protocol}://${formatHostPort({ host, port })}`;
+    const from = isLoopback(host) ? ", from this machine only" : "";
+    const inClear = protocol === "mqtt" && !isLoopback(host) ? "; not encrypted" : "";
+    events.info("listener.open", `Listening on ${url}: ${access}${from}${inClear}`, { url });
+  }
+  if (http === undefined || listeners.httpPort === undefined) return;
+  const url = `http://${formatHostPort({ host: http.host, port: listeners.httpPort })}`;
+  const who = isLoopback(http.host) ? "for this machine only" : "details only with the token";
   events.info("listener.open", `Health and metrics on ${url}: ${who}`, { url });
 }
 

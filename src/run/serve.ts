@@ -1,24 +1,24 @@
 /**
- * The life of the gateway as a process: log → gateway → listeners → ready, and back. Opens and closes things in order;
+ * The life of the gateway as a process: ports → log → gateway → ready, and back. Opens and closes things in order;
  * what they do is theirs.
  */
 import { createAccess } from "../access/access.ts";
-import type { Config, ListenerConfig } from "../config/config.ts";
+import type { Config } from "../config/config.ts";
 import { isLoopback } from "../config/values.ts";
 import { TributaryError } from "../errors.ts";
-import type { Engine } from "../gateway/engine.ts";
 import { openEngine } from "../gateway/engine.ts";
-import type { HealthSource } from "../http/app.ts";
+import type { HealthSource, HttpApp } from "../http/app.ts";
 import { createHttpApp } from "../http/app.ts";
 import { LIMITS } from "../limits.ts";
-import type { Clock, Listener, Store } from "../ports.ts";
+import type { Clock, Store } from "../ports.ts";
 import type { Events } from "../telemetry/events.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { createMetrics } from "../telemetry/metrics.ts";
 import { VERSION } from "../version.ts";
-import { tellHttpListener, tellLimits, tellListener, tellOpened, tellReady, tellStarting } from "./announce.ts";
+import { tellLimits, tellListeners, tellOpened, tellReady, tellStarting } from "./announce.ts";
 import type { RunEnvironment } from "./environment.ts";
 import { createHealth } from "./health.ts";
+import { openListeners } from "./listeners.ts";
 import { measure } from "./measure.ts";
 import { NO_ROUTES } from "./router.ts";
 
@@ -28,7 +28,7 @@ export interface ServeOptions {
   readonly events: Events;
 }
 
-/** What has been opened, closed in the opposite order. */
+/** What has been opened: closed in the opposite order. */
 type Closers = (() => Promise<void> | void)[];
 
 /** Serves until the stop signal or a fatal error, which it throws as a TributaryError like everything that fails. */
@@ -58,8 +58,10 @@ async function open(
   const { environment, config, events } = options;
   const { clock } = environment.platform;
   const startedMs = clock.nowMs();
-  const access = createAccess(config.access);
   const limits = effectiveLimits(options);
+  const listeners = await openListeners(environment.network, config, limits);
+  closers.push(() => listeners.close()); // if the start fails
+  const access = createAccess(config.access);
   const store = environment.createStore({ directory: config.dataDirectory, maxBytes: config.log.maxBytes });
   closers.push(() => store.close()); // does nothing once the engine has closed it
   const engine = await openEngine({
@@ -80,22 +82,18 @@ async function open(
   const metrics = createMetrics();
   const loop = measure(metrics, { engine, environment, logBytesMax: config.log.maxBytes });
   closers.push(loop.stop);
-  for (const listener of config.listeners) {
-    const opened = await listen(listener, { ...options, engine, connectionsMax: limits.connectionsMax });
-    closers.push(() => opened.close());
-    tellListener(events, { listener, port: opened.port, access: access.summary });
-  }
-  if (config.http !== undefined) {
-    const health = createHealth({
-      log: engine.log,
-      edge: undefined,
-      ackKafka: config.kafka?.defaultAck === "kafka",
-      eventLoopLateMs: loop.lateMs,
-    });
-    const opened = await listenHttp(config.http, { ...options, health, metrics, store });
-    closers.push(() => opened.close());
-    tellHttpListener(events, { http: config.http, port: opened.port });
-  }
+  const health = createHealth({
+    log: engine.log,
+    edge: undefined,
+    ackKafka: config.kafka?.defaultAck === "kafka",
+    eventLoopLateMs: loop.lateMs,
+  });
+  listeners.serve({
+    accept: (socket) => engine.gateway.accept(socket),
+    fetch: httpApp(options, { health, metrics, store }),
+  });
+  closers.push(() => listeners.close()); // first of all: nobody is let in while the rest closes
+  tellListeners(events, { listeners, config, access: access.summary });
   tellLimits(events, { asked: config.limits.connectionsMax, connectionsMax: limits.connectionsMax });
   const milliseconds = Math.round(clock.nowMs() - startedMs);
   tellReady(events, { milliseconds, isTerminal: environment.stderr.isTerminal });
@@ -131,27 +129,14 @@ function effectiveLimits({ config, environment }: ServeOptions): Config["limits"
   return { ...config.limits, connectionsMax: Math.min(config.limits.connectionsMax, connectionsAllowed) };
 }
 
-async function listen(
-  { protocol, host, port }: ListenerConfig,
-  options: ServeOptions & { readonly engine: Engine; readonly connectionsMax: number },
-): Promise<Listener> {
-  const { environment: { network }, config: { tls }, engine, connectionsMax } = options;
-  return await network.listen({
-    protocol,
-    host,
-    port,
-    ...(protocol === "mqtts" && tls !== undefined ? { tls } : {}),
-    connectionsMax,
-    onSocket: (socket) => engine.gateway.accept(socket),
-  });
-}
-
-async function listenHttp(
-  { host, port, token }: NonNullable<Config["http"]>,
-  options: ServeOptions & { readonly health: HealthSource; readonly metrics: Metrics; readonly store: Store },
-): Promise<Listener> {
-  const { config, events, environment, health, metrics, store } = options;
-  const app = createHttpApp({
+function httpApp(
+  { config, events }: ServeOptions,
+  parts: { readonly health: HealthSource; readonly metrics: Metrics; readonly store: Store },
+): HttpApp["fetch"] {
+  if (config.http === undefined) return () => new Response(undefined, { status: 503 });
+  const { host, token } = config.http;
+  const { health, metrics, store } = parts;
+  return createHttpApp({
     version: VERSION,
     host,
     token,
@@ -162,8 +147,7 @@ async function listenHttp(
     settings: config.settings,
     readLosses: (query) => store.readLosses(query),
     onFault: (fault) => events.error("http.fault", `Cannot answer an HTTP request: ${String(fault)}`),
-  });
-  return await environment.network.listenHttp({ host, port, fetch: app.fetch });
+  }).fetch;
 }
 
 function aborted(signal: AbortSignal): Promise<undefined> {

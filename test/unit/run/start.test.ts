@@ -1,6 +1,7 @@
 // What a person sees who starts the program and stops it again, on a terminal and under a supervisor.
 
 import assert from "node:assert/strict";
+import { MemoryDisk } from "../../../src/log/memory_store.ts";
 import { VERSION } from "../../../src/version.ts";
 import { TestProgram } from "../../support/program.ts";
 import { test } from "../../support/test.ts";
@@ -121,6 +122,22 @@ test("what is damaged on disk is named at the start and the rest serves", async 
   const told = eventsOf(second).find(({ event }) => event === "log.damaged");
   assert.deepEqual([told?.["level"], told?.["kind"], told?.["key"]], ["ERROR", "retained", "a"]);
   assert.equal((await second.get("/readyz")).status, 200);
+});
+
+test("until the log is open clients are cut off and HTTP says that it starts", async (t) => {
+  const disk = new MemoryDisk();
+  disk.hold();
+  const program = new TestProgram({ disk, env: { TRIBUTARY_SITE: "hamburg" } }); // remembering the site waits for the disk
+  t.after(() => program.stop());
+  await program.until(() => disk.hasWaitingCommit, "the first commit");
+  const client = program.network.open(4);
+  await program.until(() => client.isEnded, "the client to be cut off");
+  const response = await program.get("/readyz");
+  assert.deepEqual([response.status, await response.json()], [503, { status: "starting" }]);
+  disk.release();
+  await program.until(() => program.stderr.includes('"ready"'), "ready");
+  assert.equal((await program.get("/readyz")).status, 200);
+  assert.equal((await program.connect()).take("connack").length, 1);
 });
 
 test("a stop that arrives during the start is obeyed", async () => {
