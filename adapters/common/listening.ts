@@ -6,6 +6,9 @@
 import type { Server as TcpServer } from "node:net";
 import { TributaryError } from "../../src/errors.ts";
 
+/** Connections that may wait to be accepted; what Node takes unless told otherwise, and Bun in any case. */
+export const backlog = 511;
+
 /** A server that listens, and the port the system gave it. */
 export interface Listening<S extends TcpServer> {
   readonly server: S;
@@ -57,7 +60,7 @@ export function listenOn<S extends TcpServer>(
   return new Promise((resolve, reject) => {
     const refused = (error: unknown): void => reject(listenError(options.url, error));
     server.once("error", refused);
-    server.listen({ host: options.host, port: options.port }, () => {
+    server.listen({ host: options.host, port: options.port, backlog }, () => {
       server.off("error", refused);
       // What goes wrong with one accept is over with it; unheard it would end the process.
       server.on("error", () => undefined);

@@ -41,6 +41,8 @@ export interface ProgramOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** The working directory; a temporary one unless told otherwise. */
   readonly cwd?: string;
+  /** Open files the process may have; the system's own limit unless told otherwise. */
+  readonly descriptorsMax?: number;
 }
 
 /** Everything that was started in the running tests, for the output of those that fail. */
@@ -48,8 +50,11 @@ const startedBy = new WeakMap<object, Child[]>();
 
 /** Starts the program with exactly this environment, whatever comes of it. */
 export function startProgram(t: TestContext, options: ProgramOptions = {}): Child {
-  const { args = [], env = {}, cwd = temporaryDirectory(t) } = options;
-  const child = spawnChild(t, [...gatewayCommand(), ...args], { env, cwd });
+  const { args = [], env = {}, cwd = temporaryDirectory(t), descriptorsMax } = options;
+  const command = [...gatewayCommand(), ...args] as const;
+  // Soft and hard: some runtimes raise the soft limit to the hard one when they start.
+  const limited = ["sh", "-c", `ulimit -n ${descriptorsMax} && exec "$@"`, "sh", ...command] as const;
+  const child = spawnChild(t, descriptorsMax === undefined ? command : limited, { env, cwd });
   startedBy.get(t)?.push(child);
   return child;
 }
