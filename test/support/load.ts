@@ -1,0 +1,157 @@
+/**
+ * Loads for end-to-end proofs: what twenty devices publish, a gateway that is killed and started again under them, and
+ * what was sent as the judges want it. Real processes only; nothing of the gateway's code.
+ */
+
+import {
+  type Gateway,
+  type GatewayOptions,
+  startGateway,
+  startProgram,
+  temporaryDirectory,
+} from "./gateway_process.ts";
+import { isComplete, seenInKafka, type SentMessage } from "./delivery_check.ts";
+import type { KafkaBroker, ReadRecord } from "./kafka.ts";
+import { type LoadMessage, LoadPublisher, type LoadPublisherOptions } from "./load_publisher.ts";
+import type { TestContext } from "./test.ts";
+import { eventually } from "./wait.ts";
+
+/** What a sensor's message weighs. */
+const PAYLOAD_BYTES = 64;
+const TOPICS_PER_CLIENT = 5;
+
+/** Messages of one client: `<prefix>/<client>/<0…4>`, payloads unique over all loads of a test. */
+export function loadOf(clientId: string, prefix: string, count: number): LoadMessage[] {
+  return Array.from({ length: count }, (_, index) => ({
+    topicName: `${prefix}/${clientId}/${index % TOPICS_PER_CLIENT}`,
+    payload: `${prefix} ${clientId} ${index} `.padEnd(PAYLOAD_BYTES, "."),
+  }));
+}
+
+/** The client that publishes a topic name of `loadOf`. */
+export function clientIdOf(topicName: string): string {
+  return topicName.split("/")[1] ?? "";
+}
+
+export interface LoadOptions extends Pick<LoadPublisherOptions, "port" | "qos" | "window" | "onSettled"> {
+  readonly prefix: string;
+  readonly clients: number;
+  readonly messagesEach: number;
+}
+
+/** Publishers of one load, in turn MQTT 3.1.1 and 5. They connect at once and publish when told. */
+export function startPublishers(t: TestContext, options: LoadOptions): readonly LoadPublisher[] {
+  const { prefix, clients, messagesEach, ...rest } = options;
+  return Array.from({ length: clients }, (_, index) => {
+    const clientId = `${prefix}-${String(index).padStart(2, "0")}`;
+    const protocolVersion = index % 2 === 0 ? 4 : 5;
+    return new LoadPublisher(t, {
+      ...rest,
+      clientId,
+      protocolVersion,
+      messages: loadOf(clientId, prefix, messagesEach),
+    });
+  });
+}
+
+/** Publishes a share of every load, and waits until it is acknowledged. */
+export async function publishShare(
+  publishers: readonly LoadPublisher[],
+  share: number,
+  deadlineMs: number,
+): Promise<void> {
+  await Promise.all(
+    publishers.map((one) => one.publish(Math.floor(one.options.messages.length * share), deadlineMs)),
+  );
+}
+
+/**
+ * What was acknowledged, in the order of sending. At QoS 1 a message may be repeated as often as it was sent again; at
+ * QoS 2 never.
+ */
+export function sentBy(publishers: readonly LoadPublisher[]): readonly SentMessage[] {
+  return publishers.flatMap(({ options, resends, refused }) =>
+    options.messages.map(({ topicName, payload }, index) => ({
+      topicName,
+      payload,
+      repeatsMax: options.qos === 1 ? resends[index] ?? 0 : 0,
+    })).filter((_, index) => !refused.has(index))
+  );
+}
+
+/** Reads the topic with kcat until everything sent is in it. Not yet the proof: more may come. */
+export async function untilInKafka(
+  broker: KafkaBroker,
+  options: { readonly kafkaTopic: string; readonly sent: readonly SentMessage[]; readonly deadlineMs: number },
+): Promise<readonly ReadRecord[]> {
+  const { kafkaTopic, sent, deadlineMs } = options;
+  return await eventually(
+    async () => {
+      const records = await broker.readWithKcat({ kafkaTopic });
+      const seen = seenInKafka(records);
+      if (isComplete(sent, seen)) return records;
+      throw new Error(`${seen.length} records, ${sent.length} messages`);
+    },
+    deadlineMs,
+    `everything is in ${kafkaTopic}`,
+  );
+}
+
+/** A gateway that is killed and started again on its data, each time on another port. */
+export class RestartableGateway {
+  readonly #t: TestContext;
+  readonly #options: GatewayOptions & { readonly dataDirectory: string };
+  #current: Gateway | undefined;
+
+  private constructor(t: TestContext, options: GatewayOptions & { readonly dataDirectory: string }) {
+    this.#t = t;
+    this.#options = options;
+  }
+
+  static async start(t: TestContext, env: Readonly<Record<string, string>>): Promise<RestartableGateway> {
+    const gateway = new RestartableGateway(t, { env, dataDirectory: temporaryDirectory(t) });
+    await gateway.start();
+    return gateway;
+  }
+
+  get current(): Gateway {
+    if (this.#current === undefined) throw new Error("the gateway is down");
+    return this.#current;
+  }
+
+  /** For clients: undefined while the gateway is down. */
+  readonly port = (): number | undefined => this.#current?.port();
+
+  async start(): Promise<void> {
+    this.#current = await startGateway(this.#t, this.#options);
+  }
+
+  /** SIGKILL at this very moment; resolves when the process is gone. */
+  async kill9(): Promise<void> {
+    const { current } = this;
+    this.#current = undefined;
+    await current.kill9();
+  }
+
+  async stop(): Promise<void> {
+    const { current } = this;
+    this.#current = undefined;
+    await current.stop();
+  }
+
+  /** Starts and kills with -9 after so many milliseconds, ready or not. */
+  async startInVain(milliseconds: number): Promise<void> {
+    const { dataDirectory, env } = this.#options;
+    const child = startProgram(this.#t, {
+      env: {
+        TRIBUTARY_LISTEN: "mqtt://127.0.0.1:0",
+        TRIBUTARY_HTTP_LISTEN: "",
+        TRIBUTARY_DATA_DIR: dataDirectory,
+        ...env,
+      },
+    });
+    await new Promise((resolve) => setTimeout(resolve, milliseconds));
+    child.signal("SIGKILL");
+    await child.exited();
+  }
+}

@@ -1,0 +1,102 @@
+/**
+ * One MQTT connection for load: packets out in one write per turn, packets in through a callback. mqtt-packet is the codec,
+ * so that nothing of ours is read by ours. It keeps no MQTT state: publisher and subscriber have that.
+ */
+
+import { Buffer } from "node:buffer";
+import { connect as connectTcp, type Socket } from "node:net";
+import { generate, type IConnackPacket, type IConnectPacket, type Packet, parser } from "mqtt-packet";
+import { within } from "./wait.ts";
+
+const PATIENCE_MS = 15_000;
+
+export interface LoadConnectionOptions {
+  readonly port: number;
+  readonly protocolVersion: 4 | 5;
+  readonly connect: Omit<IConnectPacket, "cmd" | "protocolVersion" | "protocolId">;
+}
+
+export class LoadConnection {
+  /** Resolves when the connection is over, for whatever reason. */
+  readonly closed: Promise<void>;
+  readonly #socket: Socket;
+  readonly #protocolVersion: 4 | 5;
+  #pending: Buffer[] = [];
+  /** Packets that came with the CONNACK, before anybody could take them. */
+  #early: Packet[] = [];
+  #onPacket: (packet: Packet) => void = (packet) => void this.#early.push(packet);
+
+  private constructor(socket: Socket, protocolVersion: 4 | 5) {
+    this.#socket = socket;
+    this.#protocolVersion = protocolVersion;
+    socket.on("error", () => undefined); // "close" follows
+    this.closed = new Promise((resolve) => socket.once("close", () => resolve()));
+  }
+
+  /**
+   * Connects and waits for the CONNACK. Resolves to undefined when the network connection fails or ends before it: the
+   * gateway is down. Rejects when the gateway refuses, or says nothing.
+   */
+  static async open(
+    options: LoadConnectionOptions,
+  ): Promise<{ readonly connection: LoadConnection; readonly connack: IConnackPacket } | undefined> {
+    const { port, protocolVersion } = options;
+    const socket = connectTcp({ host: "127.0.0.1", port, noDelay: true });
+    const connection = new LoadConnection(socket, protocolVersion);
+    const reader = parser({ protocolVersion });
+    const connacked = Promise.withResolvers<IConnackPacket>();
+    let isConnacked = false;
+    reader.on("packet", (packet) => {
+      if (isConnacked) return connection.#onPacket(packet);
+      if (packet.cmd !== "connack") throw new Error(`${packet.cmd} before CONNACK`);
+      isConnacked = true;
+      connacked.resolve(packet);
+    });
+    reader.on("error", (error: Error) => {
+      throw error; // what the gateway writes is not MQTT
+    });
+    socket.on("data", (chunk: Buffer) => void reader.parse(chunk));
+    socket.on("end", () => socket.destroy());
+    connection.send({ cmd: "connect", protocolId: "MQTT", protocolVersion, ...options.connect });
+    try {
+      const first = await within(Promise.race([connacked.promise, connection.closed]), PATIENCE_MS, "the CONNACK");
+      if (first === undefined) return undefined;
+      const code = first.reasonCode ?? first.returnCode;
+      if (code !== 0) throw new Error(`CONNECT of ${options.connect.clientId} was refused with ${code}`);
+      return { connection, connack: first };
+    } catch (error) {
+      connection.destroy();
+      throw error;
+    }
+  }
+
+  /** Gives every packet after the CONNACK, in order. */
+  receive(onPacket: (packet: Packet) => void): void {
+    this.#onPacket = onPacket;
+    for (const packet of this.#early.splice(0)) onPacket(packet);
+  }
+
+  /** Sends with everything else of this turn. */
+  send(packet: Packet): void {
+    if (this.#pending.length === 0) queueMicrotask(() => this.#flush());
+    this.#pending.push(generate(packet, { protocolVersion: this.#protocolVersion }));
+  }
+
+  /** DISCONNECT and FIN; resolves when the connection is over. */
+  async disconnect(): Promise<void> {
+    this.send({ cmd: "disconnect", reasonCode: 0 });
+    this.#flush();
+    this.#socket.end();
+    await within(this.closed, PATIENCE_MS, "the end of the connection");
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  #flush(): void {
+    const pending = this.#pending;
+    this.#pending = [];
+    if (pending.length > 0 && this.#socket.writable) this.#socket.write(Buffer.concat(pending));
+  }
+}
