@@ -101,6 +101,7 @@ export class Connecting {
   #takeOver(session: Session): void {
     const older = this.#hub.connectionOf.get(session);
     if (older === undefined) return;
+    count(this.#hub.counters.disconnects, REASON.sessionTakenOver);
     older.disconnect(REASON.sessionTakenOver, "Another connection uses the client identifier");
     this.leave(older, { withWill: true, expirySeconds: undefined });
   }

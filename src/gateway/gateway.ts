@@ -10,8 +10,7 @@ import type { Log } from "../log/log.ts";
 import type { Message } from "../mqtt/message.ts";
 import { UnsupportedVersionError } from "../mqtt/connect_codec.ts";
 import type { ConnackPacket, IncomingPacket } from "../mqtt/packet.ts";
-import type { ProtocolError } from "../mqtt/reason_codes.ts";
-import { REASON } from "../mqtt/reason_codes.ts";
+import { ProtocolError, REASON } from "../mqtt/reason_codes.ts";
 import type { Session } from "../mqtt/session.ts";
 import { TopicTable } from "../mqtt/topic_table.ts";
 import type { Platform, Socket } from "../ports.ts";
@@ -152,7 +151,7 @@ export class Gateway implements ConnectionHandler {
       case "disconnect":
         return this.#connecting.disconnect(connection, packet);
       case "auth":
-        return connection.disconnect(REASON.protocolError, "There is no authentication to continue");
+        throw new ProtocolError(REASON.protocolError, "There is no authentication to continue");
     }
   }
 
@@ -287,6 +286,7 @@ export class Gateway implements ConnectionHandler {
       clientId: connection.session?.clientId ?? "",
     });
     this.#unpark(connection);
+    count(this.counters.disconnects, REASON.quotaExceeded);
     connection.disconnect(REASON.quotaExceeded);
     this.#connecting.leave(connection, { withWill: true, expirySeconds: undefined });
   }

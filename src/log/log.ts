@@ -77,7 +77,6 @@ export class Log {
   #grouping = false;
   #failed = false;
   #closing: (() => void) | undefined;
-  #lastCommitMs: number;
   /** A transaction to Kafka is under way up to here: those messages are not given up for lack of space. */
   sendingThrough = 0;
   /** Told about every commit, for the metrics. */
@@ -95,7 +94,6 @@ export class Log {
     this.#committedThrough = parts.nextPosition - 1;
     this.#storeSpace = parts.storeSpace;
     this.#open = new CommitBuilder(parts.space);
-    this.#lastCommitMs = options.platform.clock.nowMs();
     this.#housekeeping = new Housekeeping(this, { ...parts, ...options });
   }
 
@@ -124,10 +122,9 @@ export class Log {
     return this.#storeSpace.diskFull || this.usedBytes >= this.#options.bytesMax - headRoom(this.#options.bytesMax);
   }
 
-  /** Milliseconds for which a commit has been wanted without one completing; 0 when none is wanted. */
+  /** Milliseconds for which the store has been at work on a commit; 0 when it is not. */
   get stuckMs(): number {
-    const wanted = this.#inFlight !== undefined || !this.#open.isEmpty;
-    return wanted ? this.#options.platform.clock.nowMs() - this.#lastCommitMs : 0;
+    return this.#inFlight === undefined ? 0 : this.#options.platform.clock.nowMs() - this.#inFlight.startedMs;
   }
 
   /**
@@ -270,7 +267,6 @@ export class Log {
 
   #committed(done: InFlight, space: StoreSpace): void {
     const nowMs = this.#options.platform.clock.nowMs();
-    this.#lastCommitMs = nowMs;
     this.#storeSpace = space;
     this.#inFlight = undefined;
     this.#committedThrough = done.through;

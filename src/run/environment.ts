@@ -1,4 +1,6 @@
 /** What the process gives the program. Types only; implemented in `adapters/common/process.ts`. */
+import type { KafkaClientOptions } from "../kafka/client.ts";
+import type { KafkaClient } from "../kafka/kafka_port.ts";
 import type { Network, Platform, Store } from "../ports.ts";
 
 /** Where text goes. */
@@ -30,4 +32,6 @@ export interface RunEnvironment {
   readonly eventLoopLateMs: () => number;
   /** Connections that the system's descriptor limit leaves room for; undefined if it is unknown. */
   readonly connectionsAllowed: number | undefined;
+  /** Another Kafka than real brokers: the simulated one. */
+  readonly createKafkaClient?: (options: KafkaClientOptions) => Promise<KafkaClient>;
 }

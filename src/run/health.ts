@@ -23,7 +23,10 @@ export function createHealth(parts: {
   return {
     live() {
       if (log.stuckMs > LIMITS.commitStuckMs) {
-        return { ok: false, reason: `No commit for ${Math.round(log.stuckMs / 1000)} s although one is wanted` };
+        return {
+          ok: false,
+          reason: `A commit has not come back from the disk for ${Math.round(log.stuckMs / 1000)} s`,
+        };
       }
       const lateMs = parts.eventLoopLateMs();
       if (lateMs > LIMITS.eventLoopStuckMs) {

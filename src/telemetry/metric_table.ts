@@ -38,7 +38,6 @@ export type MetricName =
   | "sessions"
   | "subscriptions"
   | "retained_messages"
-  | "retained_bytes"
   | "waiting_messages"
   | "bytes_in_total"
   | "bytes_out_total"
@@ -98,7 +97,6 @@ export const METRICS: Readonly<Record<MetricName, MetricDefinition>> = {
   },
   subscriptions: { kind: "gauge", help: "Subscriptions of all sessions." },
   retained_messages: { kind: "gauge", help: "Retained messages." },
-  retained_bytes: { kind: "gauge", help: "Bytes of all retained messages." },
   waiting_messages: {
     kind: "gauge",
     help: "Messages waiting for sessions, connected or not; one for two counts twice.",
