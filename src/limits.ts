@@ -93,6 +93,28 @@ export const LIMITS = {
   kafkaRequestTimeoutMs: 15_000,
   /** Kafka's own rule for topic names. */
   kafkaTopicNameMax: 249,
+  /** What the first transaction after a start holds at most: how fast the way to Kafka is, is not yet known. */
+  transactionFirstBytes: 262_144,
+  /** Transactions never shrink below this: a single message may be larger anyway. */
+  transactionLeastBytes: 4_096,
+  /** How long the partitions and settings of a Kafka topic count as known. */
+  kafkaTopicAgeMs: 300_000,
+  /** How long an unknown topic or a missing right of a captured topic counts as such: its messages are dead letters. */
+  kafkaRefusedAgeMs: 60_000,
+  /** Kafka topics the uplink remembers; their names may come from clients. */
+  kafkaTopicsKnownMax: 10_000,
+  /** Kafka's limit counts the whole record: what topic name, client identifier and origin take besides the payload. */
+  recordOverheadBytes: 1_024,
+  /** Offsets of one look back for our newest marker; doubled until it is found. */
+  markerScanMax: 1_024,
+  /** How often the downlink looks for new Kafka topics and partitions. */
+  downlinkDiscoverMs: 30_000,
+  /** A downlink position that moved without messages (markers, our own records) is committed after this time. */
+  downlinkPositionMs: 5_000,
+  /** Messages from Kafka appended in one event-loop turn. */
+  downlinkMessagesPerTurnMax: 512,
+  /** A stop lets what is under way to Kafka end for this time; what is not done then is done after the next start. */
+  kafkaStopMs: 3_000,
   /** Epochs kept in the marker record, to find where a rolled-back disk left the common history. */
   epochsMax: 100,
 
@@ -385,6 +407,9 @@ function assertRelations(): void {
   assert(LOG_MAX_BYTES.min >= 4 * limit.headRoomBytes, "head-room is at most a quarter of the smallest log");
   assert(limit.produceRequestBytes <= limit.transactionMaxBytes, "a transaction holds a produce request");
   assert(limit.kafkaRetryMinMs <= limit.kafkaRetryMaxMs, "first pause ≤ longest pause");
+  assert(limit.transactionLeastBytes <= limit.transactionFirstBytes, "least ≤ first transaction");
+  assert(limit.transactionFirstBytes <= limit.transactionMaxBytes, "first ≤ largest transaction");
+  assert(limit.kafkaStopMs + limit.fetchWaitMs < limit.stopTimeoutMs, "Kafka leaves time for the rest of a stop");
   assert(limit.passwordIterations <= limit.passwordIterationsMax, "we read what we write");
   assert(limit.lossesPageMax <= limit.lossesMax, "a page of losses ≤ the ledger");
   assert(limit.coarseTimerMs * 4 <= limit.completionIntervalMs, "the coarse timer is fine enough for completions");

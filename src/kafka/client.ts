@@ -178,7 +178,7 @@ class RealKafkaClient implements KafkaClient {
 
   async fetch(
     requests: readonly FetchRequest[],
-    options: { readonly maxWaitMs: number; readonly maxBytes: number },
+    options: { readonly maxWaitMs: number; readonly maxBytes: number; readonly isolation?: Isolation },
   ): Promise<readonly FetchedPartition[]> {
     return await fetchRaw(
       {

@@ -1,5 +1,5 @@
 /**
- * Raw fetches with isolation 1: one request per leader, answers mapped to the port's batches, with control batches and
+ * Raw fetches: one request per leader, answers mapped to the port's batches, with control batches and
  * aborted transactions left in. It must not filter: that is committed_reader.ts.
  */
 
@@ -19,11 +19,13 @@ import type {
   FetchedRecord,
   FetchError,
   FetchRequest,
+  Isolation,
   RecordHeader,
 } from "./kafka_port.ts";
 
 /** The broker sends the list of aborted transactions only to readers of this isolation. */
 const READ_COMMITTED = 1;
+const READ_UNCOMMITTED = 0;
 /** Decoding takes O(size² / 64 KiB): beyond 1 MiB it blocks the event loop. */
 const FETCH_BYTES_MAX = 1024 * 1024;
 /** The only record format since Kafka 0.11. */
@@ -155,6 +157,7 @@ export interface FetchEnvironment {
 interface FetchOptions {
   readonly maxWaitMs: number;
   readonly maxBytes: number;
+  readonly isolation?: Isolation;
 }
 
 /** Fetches from all leaders side by side. Rejects only when no leader answered. */
@@ -240,7 +243,7 @@ async function fetchFrom(
       options.maxWaitMs,
       1,
       maxBytes,
-      READ_COMMITTED,
+      options.isolation === "uncommitted" ? READ_UNCOMMITTED : READ_COMMITTED,
       0, // no fetch session: positions are ours
       -1,
       toTopics(requests, maxBytes),

@@ -128,10 +128,13 @@ export interface KafkaClient {
   offsetAt(
     options: { readonly kafkaTopic: string; readonly partition: number; readonly timestampMs: number },
   ): Promise<number>;
-  /** Isolation 1, raw. Waits up to `maxWaitMs` for data. `maxBytes` ≤ 1 MiB (decoding is quadratic beyond). */
+  /**
+   * Raw. Waits up to `maxWaitMs` for data. `maxBytes` ≤ 1 MiB (decoding is quadratic beyond). Isolation `committed` is the
+   * default; `uncommitted` also sees open transactions, but is told nothing of aborted ones.
+   */
   fetch(
     requests: readonly FetchRequest[],
-    options: { readonly maxWaitMs: number; readonly maxBytes: number },
+    options: { readonly maxWaitMs: number; readonly maxBytes: number; readonly isolation?: Isolation },
   ): Promise<readonly FetchedPartition[]>;
   /** Start offset of `producerId`'s open transaction in each partition where it has one (DescribeProducers). */
   openTransactions(

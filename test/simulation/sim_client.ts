@@ -145,7 +145,7 @@ export class SimClient implements KafkaClient {
 
   async fetch(
     requests: readonly FetchRequest[],
-    options: { readonly maxWaitMs: number; readonly maxBytes: number },
+    options: { readonly maxWaitMs: number; readonly maxBytes: number; readonly isolation?: Isolation },
   ): Promise<readonly FetchedPartition[]> {
     return await this.ask("fetch", () => this.kafka.fetch(requests, options));
   }

@@ -9,6 +9,7 @@ import type {
   FetchedPartition,
   FetchedRecord,
   FetchRequest,
+  Isolation,
   KafkaTopicLookup,
   ProduceRecord,
 } from "../../src/kafka/kafka_port.ts";
@@ -183,14 +184,14 @@ export class SimKafka {
     return undefined;
   }
 
-  /** Isolation 1: waits for data or an error in some partition, at most `maxWaitMs`. */
+  /** Waits for data or an error in some partition, at most `maxWaitMs`. */
   async fetch(
     requests: readonly FetchRequest[],
-    options: { readonly maxWaitMs: number; readonly maxBytes: number },
+    options: { readonly maxWaitMs: number; readonly maxBytes: number; readonly isolation?: Isolation },
   ): Promise<readonly FetchedPartition[]> {
     const deadlineMs = this.clock.nowMs() + options.maxWaitMs;
     for (;;) {
-      const answer = this.#read(requests, options.maxBytes);
+      const answer = this.#read(requests, options);
       const done = answer.some((one) => one.error !== undefined || one.batches.length > 0);
       const leftMs = deadlineMs - this.clock.nowMs();
       if (done || leftMs <= 0) return answer;
@@ -215,8 +216,11 @@ export class SimKafka {
     });
   }
 
-  #read(requests: readonly FetchRequest[], maxBytes: number): readonly FetchedPartition[] {
-    let leftBytes = maxBytes;
+  #read(
+    requests: readonly FetchRequest[],
+    options: { readonly maxBytes: number; readonly isolation?: Isolation },
+  ): readonly FetchedPartition[] {
+    let leftBytes = options.maxBytes;
     return requests.map((request): FetchedPartition => {
       const { kafkaTopic, partition, offset } = request;
       const none = { batches: [], aborted: [], highWatermark: -1, lastStableOffset: -1, logStartOffset: -1 };
@@ -233,7 +237,7 @@ export class SimKafka {
       if (offset < found.startOffset || offset > found.endOffset) {
         return { kafkaTopic, partition, error: { kind: "out-of-range" }, batches: [], aborted: [], ...where };
       }
-      const { batches, aborted, bytes } = found.read(offset, leftBytes);
+      const { batches, aborted, bytes } = found.read(offset, leftBytes, options.isolation);
       leftBytes -= bytes;
       return { kafkaTopic, partition, error: undefined, batches, aborted, ...where };
     });

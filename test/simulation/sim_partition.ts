@@ -3,7 +3,7 @@
  * behaves as a broker's log does and is the truth for checkers; who may write is sim_transactions.ts's to decide.
  */
 import { assert } from "../../src/errors.ts";
-import type { FetchedBatch, FetchedRecord, ProduceRecord } from "../../src/kafka/kafka_port.ts";
+import type { FetchedBatch, FetchedRecord, Isolation, ProduceRecord } from "../../src/kafka/kafka_port.ts";
 
 /** What became of a batch: `open` until a marker of its producer arrives. */
 type Outcome = "open" | "committed" | "aborted";
@@ -133,15 +133,15 @@ export class SimPartition {
   }
 
   /**
-   * What a broker answers to a fetch with isolation 1: whole batches below the last stable offset, from the one that
-   * holds `offset`, and the aborted transactions that overlap them. At least one batch if there is one and `maxBytes` > 0.
+   * What a broker answers to a fetch: whole batches below the last stable offset, from the one that holds `offset`, and
+   * the aborted transactions that overlap them; isolation `uncommitted` reads to the end and is told of none. At least one batch if there is one and `maxBytes` > 0.
    */
-  read(offset: number, maxBytes: number): {
+  read(offset: number, maxBytes: number, isolation: Isolation = "committed"): {
     readonly batches: readonly FetchedBatch[];
     readonly aborted: readonly { readonly producerId: bigint; readonly firstOffset: number }[];
     readonly bytes: number;
   } {
-    const stable = this.lastStableOffset;
+    const stable = isolation === "committed" ? this.lastStableOffset : this.#endOffset;
     const batches: SimBatch[] = [];
     let bytes = 0;
     for (const batch of this.#batches) {
@@ -152,7 +152,8 @@ export class SimPartition {
       bytes += batch.bytes;
     }
     const end = batches.at(-1)?.nextOffset ?? offset;
-    const aborted = this.#aborted
+    const named = isolation === "committed" ? this.#aborted : [];
+    const aborted = named
       .filter((entry) => entry.markerOffset >= offset && entry.firstOffset < end)
       .map(({ producerId, firstOffset }) => ({ producerId, firstOffset }));
     return { batches: batches.map(toFetched), aborted, bytes };

@@ -1,0 +1,413 @@
+/**
+ * Log → Kafka, exactly once: transactions of consecutive messages and a marker, one after the other. After any error it
+ * begins anew from the marker in Kafka and never guesses what became of a transaction. Nothing that Kafka says stops it,
+ * but another gateway of the same site that has taken over.
+ */
+import { TributaryError } from "../errors.ts";
+import { LIMITS } from "../limits.ts";
+import type { RoutedPage } from "../log/log_reader.ts";
+import { durable, type EdgeParts } from "./edge_ports.ts";
+import { DEAD_LETTER_KAFKA_TOPIC } from "./kafka_names.ts";
+import { type Finding, type Marker, markerRecord } from "./marker.ts";
+import { type MarkerSource, newestMarker } from "./marker_reader.ts";
+import { Refusals } from "./refusals.ts";
+import { TopicBook } from "./topic_book.ts";
+import { TransactionSize } from "./transaction_size.ts";
+import { composeBatch, type UplinkBatch } from "./uplink_batch.ts";
+import { type StartedUplink, startUplink, transactionalId } from "./uplink_start.ts";
+import { Backoff, Wakeup } from "./waiting.ts";
+
+export interface UplinkParts extends EdgeParts {
+  /** Sees to the topics that the gateway needs; rejects when the marker topic is not there. */
+  readonly prepare: () => Promise<void>;
+  /** Kafka topics of uplink rules without captures. */
+  readonly literalTopics: readonly string[];
+}
+
+/** `superseded`: another gateway of this site has taken over; this one sends nothing more. */
+export type UplinkState = "starting" | "running" | "waiting" | "superseded" | "stopped";
+
+export interface UplinkFigures {
+  readonly connected: boolean;
+  /** Everything routed up to here is in Kafka. */
+  readonly position: number;
+  /** Age of the oldest message that waits for Kafka; 0 when none does. */
+  readonly lagSeconds: number;
+  /** Committed to Kafka by this process, without markers. */
+  readonly records: number;
+  readonly deadLetters: number;
+  /** Messages that went only into the loss ledger. */
+  readonly ledgerOnly: number;
+  readonly transactionsCommitted: number;
+  readonly transactionsFailed: number;
+  /** Bytes that the next transaction may hold. */
+  readonly transactionBytes: number;
+}
+
+/** How far the clock is assumed to be ahead when Kafka refuses even a marker: brokers take an hour. */
+const CLOCK_STEP_MS = 3_600_000;
+
+export class Uplink {
+  readonly #parts: UplinkParts;
+  readonly #wakeup: Wakeup;
+  readonly #backoff: Backoff;
+  readonly #book: TopicBook;
+  readonly #refusals = new Refusals();
+  readonly #size: TransactionSize;
+  readonly #source: MarkerSource;
+  readonly #literalTopics: ReadonlySet<string>;
+  #state: UplinkState = "starting";
+  #sentence: string | undefined = "Connecting to Kafka";
+  readonly #alarms: string[] = [];
+  #position = 0;
+  /** This start of the process has written its epoch to Kafka: another log's epoch there is then a successor's. */
+  #claimed = false;
+  /** A newer producer may have come: who, is to be read before the next one is opened. */
+  #fenced = false;
+  /** Messages in the ledger only, whose position Kafka has not passed yet. */
+  readonly #inLedger = new Set<number>();
+  #oldestMs: number | undefined;
+  /** The last transaction took everything there was: the next may wait for company. */
+  #drained = true;
+  /** Kafka's clock is behind ours by more than it allows. */
+  #clockAheadMs = 0;
+  #counts = { records: 0, deadLetters: 0, ledgerOnly: 0, transactionsCommitted: 0, transactionsFailed: 0 };
+  /** Told about every committed transaction with messages, for the metrics. */
+  onTransaction: (sent: { readonly durationMs: number; readonly records: number }) => void = () => {};
+
+  constructor(parts: UplinkParts) {
+    this.#parts = parts;
+    this.#wakeup = new Wakeup(parts.platform);
+    this.#backoff = new Backoff(parts.platform);
+    this.#book = new TopicBook(parts.client, parts.platform.clock);
+    this.#size = new TransactionSize({ timeoutMs: parts.settings.transactionTimeoutMs });
+    this.#literalTopics = new Set([...parts.literalTopics, DEAD_LETTER_KAFKA_TOPIC]);
+    const { client, site } = parts;
+    this.#source = { client, site, wakeup: this.#wakeup, onWait: (sentence) => this.#wait(sentence) };
+  }
+
+  get state(): UplinkState {
+    return this.#state;
+  }
+
+  /** What it waits for; undefined when nothing is wrong. */
+  get sentence(): string | undefined {
+    return this.#sentence;
+  }
+
+  /** What a person should know of this log and Kafka, for as long as the process lives. */
+  get alarms(): readonly string[] {
+    return this.#alarms;
+  }
+
+  payloadBytesMax(kafkaTopic: string): number | undefined {
+    return this.#book.payloadBytesMax(kafkaTopic);
+  }
+
+  figures(): UplinkFigures {
+    const { log } = this.#parts;
+    const oldestMs = this.#oldestMs;
+    return {
+      connected: this.#state === "running",
+      position: log.state.uplinkThrough,
+      lagSeconds: oldestMs === undefined ? 0 : Math.max(0, log.clock.nowMs() - oldestMs) / 1000,
+      ...this.#counts,
+      transactionBytes: this.#size.bytes,
+    };
+  }
+
+  /** Something is committed to the log. */
+  committed(): void {
+    this.#wakeup.wake();
+  }
+
+  stop(): void {
+    this.#wakeup.stop();
+  }
+
+  /** Runs until it is stopped or superseded. Rejects only for our own bugs. */
+  async run(): Promise<void> {
+    await durable(this.#parts.log); // the epoch must be on disk before Kafka hears of it
+    while (!this.#wakeup.stopped && this.#state !== "superseded") {
+      try {
+        await this.#session();
+      } catch (error) {
+        if (!(error instanceof TributaryError)) throw error;
+        await this.#failed(error);
+      }
+    }
+    if (this.#state !== "superseded") this.#state = "stopped";
+  }
+
+  /** One producer's life. Ends by a stop, a successor or an error. */
+  async #session(): Promise<void> {
+    await this.#noteOldest();
+    await this.#parts.prepare();
+    if (this.#fenced) {
+      const marker = await newestMarker(this.#source);
+      if (this.#isForeign(marker)) return this.#superseded();
+      this.#fenced = false; // it was a time-out of our own
+    }
+    const { client, log, site, settings, tell } = this.#parts;
+    const started = await startUplink({
+      client,
+      log,
+      site,
+      timeoutMs: settings.transactionTimeoutMs,
+      source: this.#source,
+      book: this.#book,
+      literalTopics: this.#literalTopics,
+      tell,
+    });
+    try {
+      if (this.#claimed && this.#isForeign(started.marker)) return this.#superseded();
+      await this.#claim(started);
+      while (!this.#wakeup.stopped) {
+        const page = await this.#nextPage();
+        if (page !== undefined) await this.#send(started, page);
+      }
+    } finally {
+      await started.producer.close();
+    }
+  }
+
+  /** The first transaction: only the marker, under our epoch. */
+  async #claim({ producer, resume }: StartedUplink): Promise<void> {
+    if (!this.#claimed) this.#alarm(resume.finding, resume.after);
+    this.#position = resume.after;
+    try {
+      await producer.transact([this.#marker(resume.after)], { maxRequestBytes: LIMITS.produceRequestBytes });
+    } catch (error) {
+      if (error instanceof TributaryError && error.code === "kafka.rejected") this.#assumeClockAhead();
+      throw error;
+    }
+    this.#claimed = true;
+    this.#reached(resume.after, []);
+    if (this.#state !== "running") {
+      const fields = { position: resume.after, finding: resume.finding };
+      this.#parts.tell("info", "uplink.running", `Kafka has everything up to position ${resume.after}`, fields);
+    }
+    this.#state = "running";
+    this.#sentence = undefined;
+  }
+
+  /** The next messages; waits for some. Undefined: look again. */
+  async #nextPage(): Promise<RoutedPage | undefined> {
+    const { log, settings } = this.#parts;
+    if (!log.reader.hasRouted(this.#position + 1)) {
+      this.#oldestMs = undefined;
+      this.#drained = true;
+      await this.#wakeup.idle();
+      return undefined;
+    }
+    if (this.#drained) await this.#wakeup.pause(settings.uplinkLingerMs);
+    const options = { maxBytes: this.#size.bytes, committedThrough: log.committedThrough };
+    const page = await log.reader.readRouted(this.#position + 1, options);
+    const [oldest] = page.messages;
+    if (oldest === undefined) {
+      const moved = page.through > this.#position;
+      this.#position = Math.max(this.#position, page.through);
+      if (!moved) await this.#wakeup.idle(LIMITS.kafkaRetryMinMs); // on its way to the disk, or being rewritten there
+      return undefined;
+    }
+    this.#oldestMs = oldest.entry.message.receivedMs;
+    this.#drained = page.bytes < options.maxBytes;
+    return page;
+  }
+
+  async #send(started: StartedUplink, page: RoutedPage): Promise<void> {
+    const { log, platform } = this.#parts;
+    const batch = await this.#compose(started, page);
+    const { blocked, through } = batch;
+    if (blocked !== undefined && batch.taken.length === 0) {
+      this.#book.forgetOne(blocked.kafkaTopic);
+      return await this.#waitFor(blocked.reason);
+    }
+    await this.#lose(batch);
+    const records = [...batch.records, this.#marker(through)];
+    const startedMs = platform.clock.nowMs();
+    try {
+      await started.producer.transact(records, { maxRequestBytes: LIMITS.produceRequestBytes });
+    } catch (error) {
+      this.#counts.transactionsFailed++;
+      this.#size.failed({ bytes: page.bytes, durationMs: platform.clock.nowMs() - startedMs });
+      if (error instanceof TributaryError) this.#judge(batch, error);
+      throw error;
+    }
+    const durationMs = platform.clock.nowMs() - startedMs;
+    this.#size.committed({ bytes: page.bytes, durationMs });
+    this.#refusals.taken(batch.taken.length, through);
+    this.#backoff.reset();
+    this.#position = through;
+    this.#count(batch, durationMs);
+    const refused = [...this.#inLedger].filter((position) => position <= through);
+    for (const position of refused) this.#inLedger.delete(position);
+    this.#reached(through, refused);
+    log.sendingThrough = Math.max(log.sendingThrough, through);
+    this.#state = "running";
+    this.#sentence = undefined;
+  }
+
+  async #compose(started: StartedUplink, page: RoutedPage): Promise<UplinkBatch> {
+    const { log, site, routes, platform } = this.#parts;
+    const kafkaTopics = new Set(page.messages.map(({ route }) => route.kafkaTopic));
+    kafkaTopics.add(DEAD_LETTER_KAFKA_TOPIC);
+    await this.#book.learn(kafkaTopics);
+    await started.guard([...kafkaTopics].flatMap((kafkaTopic) => {
+      const verdict = this.#book.verdict(kafkaTopic);
+      return verdict.kind === "found" ? [verdict.info] : [];
+    }));
+    const batch = composeBatch(page, {
+      site,
+      epochs: log.state.epochs,
+      routes,
+      book: this.#book,
+      refusals: this.#refusals,
+      droppedThrough: log.state.droppedThrough,
+      timestampMaxMs: platform.clock.wallMs() - this.#clockAheadMs,
+    });
+    // From here on none of these is given up for lack of space: it may be in Kafka.
+    log.sendingThrough = Math.max(log.sendingThrough, batch.through);
+    return batch;
+  }
+
+  /** What goes nowhere is in the ledger, on disk, before the marker passes it. */
+  async #lose({ unsendable }: UplinkBatch): Promise<void> {
+    const { log, platform, tell } = this.#parts;
+    const fresh = unsendable.filter(({ message }) => !this.#inLedger.has(message.position));
+    if (fresh.length === 0) return;
+    for (const { message, reason } of fresh) {
+      const { clientId, topicName } = message.entry.message;
+      const atMs = platform.clock.wallMs();
+      log.lose({ atMs, clientId, topicName, count: 1, reason: "kafka-refused", detail: reason });
+      tell("warn", "uplink.refused", `A message is lost: ${reason}`, { topicName, clientId });
+      this.#inLedger.add(message.position);
+      this.#refusals.remember(message.position, { outcome: "ledger", reason });
+      this.#counts.ledgerOnly++;
+    }
+    await durable(log);
+  }
+
+  /** Kafka refused a transaction for what is in it: narrow it down, decide when a single message is left. */
+  #judge(batch: UplinkBatch, error: TributaryError): void {
+    if (error.code !== "kafka.rejected" && error.code !== "kafka.misconfigured") return;
+    if (batch.records.length === 0) return; // only the marker: no message is to blame
+    if (!this.#refusals.refused(batch.taken.length)) return;
+    const [message] = batch.taken;
+    if (message === undefined) return;
+    const { position, route } = message;
+    const reason = error.message;
+    if (batch.deadLetters > 0) return this.#refusals.decide(position, { outcome: "ledger", reason });
+    if (error.code === "kafka.rejected") return this.#refusals.decide(position, { outcome: "dead-letter", reason });
+    if (route.fromCapture || route.deadLetterWhenRefused) {
+      this.#book.refuse(route.kafkaTopic, reason);
+      this.#refusals.decide(position, { outcome: "dead-letter", reason });
+    }
+  }
+
+  #count(batch: UplinkBatch, durationMs: number): void {
+    const { deadLetters } = batch;
+    const records = batch.records.length;
+    this.#counts.transactionsCommitted++;
+    this.#counts.records += records;
+    this.#counts.deadLetters += deadLetters;
+    this.onTransaction({ durationMs, records });
+    if (deadLetters === 0) return;
+    this.#parts.tell("warn", "uplink.dead-letter", `${deadLetters} messages went to "${DEAD_LETTER_KAFKA_TOPIC}"`, {
+      count: deadLetters,
+    });
+  }
+
+  #reached(through: number, refused: readonly number[]): void {
+    const { log, uplinkReached } = this.#parts;
+    if (through > log.state.uplinkThrough) log.append({ type: "uplink", through });
+    uplinkReached(through, refused);
+  }
+
+  #marker(position: number): ReturnType<typeof markerRecord> {
+    const { site, epoch, log, platform } = this.#parts;
+    const marker: Marker = { epoch, position, epochs: log.state.epochs };
+    return markerRecord(site, marker, Math.max(0, platform.clock.wallMs() - this.#clockAheadMs));
+  }
+
+  async #failed(error: TributaryError): Promise<void> {
+    if (this.#wakeup.stopped) return;
+    this.#fenced ||= error.code === "kafka.fenced";
+    this.#book.forget();
+    this.#wait(error.message);
+    // A search for a refused record goes on at once: its answers come from a Kafka that works.
+    if (this.#refusals.isSearching && error.code === "kafka.rejected") return await this.#wakeup.pause(1);
+    await this.#wakeup.pause(this.#backoff.next());
+  }
+
+  async #waitFor(sentence: string): Promise<void> {
+    this.#wait(sentence);
+    await this.#wakeup.pause(this.#backoff.next());
+    // The topic may have to be made, or named to the operator with what to do.
+    await this.#parts.prepare();
+  }
+
+  #wait(sentence: string): void {
+    if (this.#sentence !== sentence) this.#parts.tell("warn", "uplink.waiting", `The uplink waits: ${sentence}`);
+    this.#state = "waiting";
+    this.#sentence = sentence;
+  }
+
+  #isForeign(marker: Marker | undefined): boolean {
+    if (marker === undefined) return false;
+    return !this.#parts.log.state.epochs.some(({ epoch }) => epoch === marker.epoch);
+  }
+
+  #superseded(): void {
+    this.#state = "superseded";
+    this.#sentence = `Another gateway runs as site "${this.#parts.site}" and has taken over its uplink ` +
+      `("${
+        transactionalId(this.#parts.site)
+      }"): this one sends nothing more; give one of them another TRIBUTARY_SITE, ` +
+      "or stop the other one and restart this one";
+    this.#parts.tell("error", "uplink.superseded", this.#sentence);
+  }
+
+  #alarm(finding: Finding, after: number): void {
+    const text = alarmText(finding, after);
+    if (text === undefined || this.#alarms.includes(text)) return;
+    this.#alarms.push(text);
+    this.#parts.tell("error", `uplink.${finding}`, text, { position: after });
+  }
+
+  #assumeClockAhead(): void {
+    const wallMs = this.#parts.platform.clock.wallMs();
+    this.#clockAheadMs = Math.min(wallMs, Math.max(CLOCK_STEP_MS, this.#clockAheadMs * 2));
+    const text =
+      "Kafka refuses our time: the clock of this machine is ahead; records are dated back until it is set right";
+    this.#parts.tell("error", "uplink.clock-ahead", text, { assumedAheadMs: this.#clockAheadMs });
+  }
+
+  /** The lag must be known while Kafka is away, too. */
+  async #noteOldest(): Promise<void> {
+    const { log } = this.#parts;
+    const from = Math.max(this.#position, log.state.uplinkThrough) + 1;
+    if (this.#oldestMs !== undefined || !log.reader.hasRouted(from)) return;
+    const page = await log.reader.readRouted(from, { maxBytes: 1, committedThrough: log.committedThrough });
+    this.#oldestMs = page.messages[0]?.entry.message.receivedMs;
+  }
+}
+
+function alarmText(finding: Finding, after: number): string | undefined {
+  switch (finding) {
+    case "first":
+    case "agreed":
+      return undefined;
+    case "missing":
+      return `Kafka has no marker of this site although its log was there (topic deleted, or another cluster): going on ` +
+        `behind position ${after}; one transaction may be there twice`;
+    case "rolled-back":
+      return `The log on this disk is older than what Kafka has of it (an old image was restored): what is missing here is ` +
+        `lost for local clients, what comes now is new; going on behind position ${after}`;
+    case "foreign":
+      return `Another log has written to Kafka as this site (a clone, an old image, or a new disk): going on behind ` +
+        `position ${after} of this one`;
+    case "lost":
+      return `Kafka has lost records that it had acknowledged: what is still in the log behind position ${after} goes again`;
+  }
+}

@@ -1,0 +1,146 @@
+/**
+ * Consecutive messages of the log as the records of one transaction: where each goes, what becomes of one that Kafka does
+ * not take, and where the transaction must end because a topic has to be waited for. Pure: it asks nobody and sends nothing.
+ */
+import { LIMITS } from "../limits.ts";
+import type { Epoch } from "../log/entry.ts";
+import type { RoutedMessage } from "../log/log_reader.ts";
+import { DEAD_LETTER_KAFKA_TOPIC } from "./kafka_names.ts";
+import type { ProduceRecord } from "./kafka_port.ts";
+import { epochOf } from "./marker.ts";
+import { partitionOf } from "./murmur2.ts";
+import { deadLetterTarget, type RecordTarget, toRecord } from "./record.ts";
+import type { Refusals } from "./refusals.ts";
+import type { Routes } from "./routes.ts";
+import type { TopicBook } from "./topic_book.ts";
+
+export interface BatchContext {
+  readonly site: string;
+  readonly epochs: readonly Epoch[];
+  readonly routes: Routes;
+  readonly book: TopicBook;
+  readonly refusals: Refusals;
+  /** Given up for lack of space up to here, where their route allows it. */
+  readonly droppedThrough: number;
+  readonly timestampMaxMs: number;
+}
+
+/** A message that goes nowhere but into the loss ledger. */
+export interface Unsendable {
+  readonly message: RoutedMessage;
+  readonly reason: string;
+}
+
+export interface UplinkBatch {
+  /** One per message that goes up. */
+  readonly records: readonly ProduceRecord[];
+  /** Every message of the log up to here is in `records` or `unsendable`, or needs neither. */
+  readonly through: number;
+  /** Messages taken, in order. */
+  readonly taken: readonly RoutedMessage[];
+  readonly bytes: number;
+  readonly deadLetters: number;
+  readonly unsendable: readonly Unsendable[];
+  /** What the next message has to wait for. */
+  readonly blocked: Blocked | undefined;
+}
+
+export interface Blocked {
+  readonly kafkaTopic: string;
+  /** A sentence. */
+  readonly reason: string;
+}
+
+type Way =
+  | { readonly kind: "send"; readonly target: RecordTarget; readonly partition: number; readonly dead: boolean }
+  | { readonly kind: "lose"; readonly reason: string }
+  | { readonly kind: "wait"; readonly blocked: Blocked };
+
+const encoder = new TextEncoder();
+
+/** Everything of these messages that one transaction may take. `through` is where the page ends. */
+export function composeBatch(
+  page: { readonly messages: readonly RoutedMessage[]; readonly through: number },
+  context: BatchContext,
+): UplinkBatch {
+  const records: ProduceRecord[] = [];
+  const taken: RoutedMessage[] = [];
+  const unsendable: Unsendable[] = [];
+  let [bytes, deadLetters, through] = [0, 0, 0];
+  const batch = (blocked: Blocked | undefined, end: number): UplinkBatch => {
+    return { records, through: end, taken, bytes, deadLetters, unsendable, blocked };
+  };
+  for (const message of page.messages) {
+    if (message.route.dropOldest && message.position <= context.droppedThrough) continue;
+    if (taken.length >= context.refusals.countMax) return batch(undefined, through);
+    const way = wayOf(message, context);
+    if (way.kind === "wait") return batch(way.blocked, through);
+    if (way.kind === "lose") unsendable.push({ message, reason: way.reason });
+    else {
+      const record = recordOf(message, way, context);
+      records.push(record);
+      bytes += message.entry.message.payload.byteLength + LIMITS.recordOverheadBytes / 4;
+      if (way.dead) deadLetters++;
+    }
+    taken.push(message);
+    through = message.position;
+  }
+  return batch(undefined, page.through);
+}
+
+function wayOf({ position, entry, route }: RoutedMessage, context: BatchContext): Way {
+  const { topicName } = entry.message;
+  const refusal = context.refusals.verdict(position);
+  if (refusal !== undefined) {
+    if (refusal.outcome === "ledger") return { kind: "lose", reason: refusal.reason };
+    return deadLetter(topicName, refusal.reason, context);
+  }
+  if (route.deadLetterReason !== undefined) return deadLetter(topicName, route.deadLetterReason, context);
+  const { kafkaTopic, needsTopicHeader } = route;
+  const verdict = context.book.verdict(kafkaTopic);
+  switch (verdict.kind) {
+    case "found": {
+      const key = encoder.encode(route.key);
+      const partition = partitionOf(key, verdict.info.partitionCount);
+      return { kind: "send", target: { kafkaTopic, key, needsTopicHeader }, partition, dead: false };
+    }
+    case "refused":
+      if (route.fromCapture || route.deadLetterWhenRefused) return deadLetter(topicName, verdict.reason, context);
+      return { kind: "wait", blocked: { kafkaTopic, reason: verdict.reason } };
+    case "unclear":
+      return { kind: "wait", blocked: { kafkaTopic, reason: verdict.reason } };
+  }
+}
+
+/** The dead-letter topic; the ledger when there is none. */
+function deadLetter(topicName: string, reason: string, { book }: BatchContext): Way {
+  const verdict = book.verdict(DEAD_LETTER_KAFKA_TOPIC);
+  switch (verdict.kind) {
+    case "found": {
+      const target = deadLetterTarget(topicName, reason);
+      return { kind: "send", target, partition: partitionOf(target.key, verdict.info.partitionCount), dead: true };
+    }
+    case "refused":
+      return { kind: "lose", reason: `${reason}; and no dead letter: ${verdict.reason}` };
+    case "unclear":
+      return { kind: "wait", blocked: { kafkaTopic: DEAD_LETTER_KAFKA_TOPIC, reason: verdict.reason } };
+  }
+}
+
+function recordOf(
+  { position, entry }: RoutedMessage,
+  way: Extract<Way, { kind: "send" }>,
+  context: BatchContext,
+): ProduceRecord {
+  const responseTopic = entry.message.properties?.responseTopic;
+  return toRecord(entry.message, {
+    site: context.site,
+    epoch: epochOf(position, context.epochs),
+    position,
+    target: way.target,
+    partition: way.partition,
+    reply: responseTopic === undefined ? undefined : context.routes.replyTo(responseTopic),
+    timestampMinMs: 0,
+    timestampMaxMs: context.timestampMaxMs,
+  });
+}

@@ -1,0 +1,424 @@
+/**
+ * A simulated MQTT client with its own Session State: sends, re-sends with DUP, acknowledges late or never, remembers in
+ * the history what it saw, and asks the checkers at every delivery. Never decides when: the simulation does.
+ */
+import { Buffer } from "node:buffer";
+import mqttPacket from "mqtt-packet";
+import type { Packet } from "mqtt-packet";
+import { publish, subscribe } from "../support/packets.ts";
+import type { QoS } from "../support/packets.ts";
+import {
+  BrokenPromise,
+  dupOnlyOnResend,
+  InOrder,
+  nothingInvented,
+  onlyWhatWasAsked,
+  sessionPresentIff,
+  withinWindow,
+} from "./checkers.ts";
+import type { History, Incarnation, Interest, Sent } from "./history.ts";
+import { SimTransport } from "./sim_transport.ts";
+import type { Trace } from "./trace.ts";
+
+type Incoming<Cmd extends Packet["cmd"]> = Extract<Packet, { cmd: Cmd }>;
+
+export interface Profile {
+  readonly clientId: string;
+  readonly version: 4 | 5;
+  readonly persistent: boolean;
+  /** Keeps the rules and acknowledges; promises are checked for these only. */
+  readonly isHonest: boolean;
+  readonly neverAcks: boolean;
+  readonly receiveMaximum: number;
+  readonly keepAliveSeconds: number;
+  readonly hasWill: boolean;
+}
+
+/** What a client shares with the rest of the simulation. */
+export interface ClientWorld {
+  readonly history: History;
+  readonly trace: Trace;
+  step(): number;
+  /** Undefined: the gateway does not accept connections now. */
+  attach(transport: SimTransport): boolean;
+}
+
+interface Outgoing {
+  readonly packetId: number;
+  readonly sent: Sent;
+  state: "publish" | "pubrel";
+  connections: number;
+}
+
+const OUTGOING_MAX = 10;
+/** A client that sends to its own retained names must not have two of one name in flight on two QoS levels. */
+const PACKET_IDS = 40;
+
+export class SimClient {
+  readonly profile: Profile;
+  readonly #world: ClientWorld;
+  #transport: SimTransport | undefined;
+  #parser: ReturnType<typeof mqttPacket.parser> | undefined;
+  isConnected = false;
+  #isLeaving = false;
+  #incarnation: Incarnation | undefined;
+  #order = new InOrder();
+  #outgoing: Outgoing[] = [];
+  readonly #inFlight = new Set<number>();
+  /** QoS 2 messages taken and not released, by packet identifier. */
+  readonly #taken = new Map<number, string>();
+  #acks: Packet[] = [];
+  readonly #requests = new Map<number, (reasonCodes: readonly number[]) => void>();
+  /** Whether the gateway has a session of ours. */
+  #stored: "yes" | "no" | "maybe" = "no";
+  #mustClean = false;
+  #will: string | undefined;
+  #numbers = 0;
+  #packetId = 0;
+  /** Values of retained messages got with RETAIN set, for the last check. */
+  readonly retainedSeen: Map<string, string> = new Map();
+
+  constructor(world: ClientWorld, profile: Profile) {
+    this.#world = world;
+    this.profile = profile;
+  }
+
+  get transport(): SimTransport | undefined {
+    return this.#transport;
+  }
+
+  get isIdle(): boolean {
+    return this.#transport === undefined;
+  }
+
+  get hasAcks(): boolean {
+    return this.#acks.length > 0;
+  }
+
+  /** Opens a connection and sends CONNECT; an older connection is left half-open, so that the new one takes over. */
+  connect(options: { readonly clean: boolean }): void {
+    const { profile } = this;
+    if (this.#transport !== undefined) {
+      this.#world.history.takeovers++;
+      this.#lose({ gatewayHears: false });
+    }
+    const clean = options.clean || !profile.persistent || this.#mustClean;
+    const transport = new SimTransport({
+      bytes: (chunk) => this.#bytes(transport, chunk),
+      over: () => this.#over(transport),
+    });
+    if (!this.#world.attach(transport)) return;
+    this.#transport = transport;
+    const parser = mqttPacket.parser({ protocolVersion: profile.version });
+    this.#parser = parser;
+    parser.on("packet", (packet: Packet) => this.#packet(packet, clean));
+    parser.on("error", (error: Error) => {
+      throw new BrokenPromise(`The gateway sent ${profile.clientId} what is no packet: ${error.message}`);
+    });
+    if (clean) {
+      this.#forget();
+      this.#mustClean = profile.persistent;
+    } else if (this.#stored === "no") this.#stored = "maybe";
+    this.#send(this.#connectPacket(clean));
+  }
+
+  #connectPacket(clean: boolean): Packet {
+    const { profile } = this;
+    if (profile.hasWill) {
+      this.#will = `w-${profile.clientId}-${++this.#numbers}`;
+      this.#world.history.wills.set(this.#will, { id: this.#will, clientId: profile.clientId, due: "maybe" });
+    }
+    const properties = {
+      ...(profile.persistent ? { sessionExpiryInterval: 0xffff_ffff } : {}),
+      receiveMaximum: profile.receiveMaximum,
+    };
+    return {
+      cmd: "connect",
+      protocolId: "MQTT",
+      protocolVersion: profile.version,
+      clientId: profile.clientId,
+      // A 3.1.1 client that wants a persistent session cannot ask for a clean one: it says so in two connections.
+      clean,
+      keepalive: profile.keepAliveSeconds,
+      ...(profile.version === 5 ? { properties } : {}),
+      ...(this.#will === undefined
+        ? {}
+        : { will: { topic: `will/${profile.clientId}`, payload: Buffer.from(this.#will), qos: 2, retain: false } }),
+    };
+  }
+
+  /** A clean start: nothing of the old session counts any more. */
+  #forget(): void {
+    if (this.#incarnation !== undefined) this.#incarnation.ended = true;
+    this.#incarnation = undefined;
+    this.#outgoing = [];
+    this.#taken.clear();
+  }
+
+  publish(topicName: string, qos: QoS, options: { readonly retain: boolean; readonly clears: boolean }): void {
+    if (!this.isConnected || (qos > 0 && this.#outgoing.length >= OUTGOING_MAX)) return;
+    const { history } = this.#world;
+    const { clientId } = this.profile;
+    const sent: Sent = {
+      id: `${clientId}-${++this.#numbers}`,
+      clientId,
+      topicName,
+      qos,
+      ...options,
+      order: history.nextOrder(clientId, topicName, qos),
+      sentStep: this.#world.step(),
+      ackedStep: undefined,
+      refused: false,
+    };
+    history.addSent(sent);
+    if (qos === 0) return this.#sendMessage(sent, 0, false);
+    const outgoing: Outgoing = { packetId: this.#freePacketId(), sent, state: "publish", connections: 1 };
+    this.#outgoing.push(outgoing);
+    this.#sendMessage(sent, outgoing.packetId, false);
+  }
+
+  #sendMessage(sent: Sent, packetId: number, dup: boolean): void {
+    const { topicName, qos, retain, clears, id } = sent;
+    this.#send(publish(topicName, qos, packetId, clears ? "" : id, { retain, dup }));
+  }
+
+  #freePacketId(): number {
+    do this.#packetId = (this.#packetId % PACKET_IDS) + 1; while (
+      this.#outgoing.some(({ packetId }) => packetId === this.#packetId) || this.#requests.has(this.#packetId)
+    );
+    return this.#packetId;
+  }
+
+  subscribe(topicFilter: string, qos: QoS, options: { readonly noLocal: boolean }): void {
+    const incarnation = this.#incarnation;
+    if (!this.isConnected || incarnation === undefined || this.#requests.size > 3) return;
+    const sentStep = this.#world.step();
+    const older = incarnation.interests.filter((other) => other.topicFilter === topicFilter);
+    for (const other of older) other.unsureStep = Math.min(other.unsureStep, sentStep);
+    const noLocal = options.noLocal && this.profile.version === 5;
+    const forever = { sureStep: Infinity, unsureStep: Infinity, endStep: Infinity };
+    const interest: Interest = { topicFilter, qos, noLocal, sentStep, ...forever };
+    incarnation.interests.push(interest);
+    const messageId = this.#freePacketId();
+    this.#requests.set(messageId, ([reasonCode]) => {
+      const step = this.#world.step();
+      if ((reasonCode ?? 0x80) >= 0x80) interest.endStep = step;
+      else {
+        interest.sureStep = step;
+        for (const other of older) other.endStep = Math.min(other.endStep, step);
+      }
+    });
+    this.#send(subscribe(topicFilter, qos, { messageId, ...(this.profile.version === 5 ? { nl: noLocal } : {}) }));
+  }
+
+  unsubscribe(topicFilter: string): void {
+    const incarnation = this.#incarnation;
+    if (!this.isConnected || incarnation === undefined || this.#requests.size > 3) return;
+    const step = this.#world.step();
+    const interests = incarnation.interests.filter((interest) => interest.topicFilter === topicFilter);
+    for (const interest of interests) interest.unsureStep = Math.min(interest.unsureStep, step);
+    const messageId = this.#freePacketId();
+    this.#requests.set(messageId, () => {
+      for (const interest of interests) interest.endStep = Math.min(interest.endStep, this.#world.step());
+    });
+    this.#send({ cmd: "unsubscribe", messageId, unsubscriptions: [topicFilter] });
+  }
+
+  /** Sends the oldest owed acknowledgements, in order. */
+  acknowledge(count: number): void {
+    if (this.profile.neverAcks) return;
+    for (const ack of this.#acks.splice(0, count)) {
+      if (ack.cmd === "puback" || ack.cmd === "pubcomp") this.#inFlight.delete(ack.messageId ?? 0);
+      this.#send(ack);
+    }
+  }
+
+  ping(): void {
+    if (this.isConnected) this.#send({ cmd: "pingreq" });
+  }
+
+  /** Anything at all. */
+  sendRaw(bytes: Uint8Array): void {
+    this.#transport?.send(bytes);
+  }
+
+  disconnect(): void {
+    if (!this.isConnected) return;
+    this.#send({ cmd: "disconnect" });
+    this.#isLeaving = true;
+    this.isConnected = false;
+  }
+
+  cut(options: { readonly gatewayHears: boolean }): void {
+    this.#lose(options);
+  }
+
+  /** The gateway was killed: whether its wills are void depends on who is back in time. */
+  gatewayDied(): void {
+    this.#transport?.die();
+  }
+
+  #lose(options: { readonly gatewayHears: boolean }): void {
+    const transport = this.#transport;
+    if (transport === undefined) return;
+    this.#ended(this.#isLeaving ? "maybe" : this.isConnected ? "must" : "maybe");
+    transport.cut(options);
+  }
+
+  #over(transport: SimTransport): void {
+    if (transport !== this.#transport) return;
+    this.#ended(this.#isLeaving ? "must-not" : this.isConnected ? "must" : "maybe");
+  }
+
+  #ended(willDue: "must" | "must-not" | "maybe"): void {
+    this.#world.trace.add(`${this.profile.clientId} is off`);
+    if (this.#will !== undefined) {
+      this.#world.history.wills.set(this.#will, { id: this.#will, clientId: this.profile.clientId, due: willDue });
+    }
+    this.#will = undefined;
+    this.#transport = undefined;
+    this.#parser = undefined;
+    this.isConnected = false;
+    this.#isLeaving = false;
+    this.#acks = [];
+    this.#inFlight.clear();
+    this.#requests.clear();
+    if (this.profile.persistent) return;
+    this.#stored = "no";
+    this.#forget();
+  }
+
+  #send(packet: Packet): void {
+    this.#transport?.send(mqttPacket.generate(packet, { protocolVersion: this.profile.version }));
+  }
+
+  #bytes(transport: SimTransport, chunk: Uint8Array): void {
+    if (transport === this.#transport) this.#parser?.parse(Buffer.from(chunk));
+  }
+
+  #packet(packet: Packet, clean: boolean): void {
+    if (packet.cmd === "pingresp") return;
+    const { trace, step } = { trace: this.#world.trace, step: this.#world.step() };
+    const text = packet.cmd === "publish" ? ` ${packet.topic}=${packet.payload.toString()} q${packet.qos}` : "";
+    trace.add(`${step} ${this.profile.clientId} < ${packet.cmd} ${packet.messageId ?? ""}${text}`);
+    switch (packet.cmd) {
+      case "connack":
+        return this.#connack(packet, clean);
+      case "publish":
+        return this.#delivered(packet);
+      case "puback":
+      case "pubrec":
+        return this.#acknowledged(packet);
+      case "pubrel":
+        this.#taken.delete(packet.messageId ?? 0);
+        this.#acks.push({ cmd: "pubcomp", messageId: packet.messageId ?? 0 });
+        return;
+      case "pubcomp":
+        this.#outgoing = this.#outgoing.filter(({ packetId }) => packetId !== packet.messageId);
+        return;
+      case "suback":
+      case "unsuback": {
+        const answered = this.#requests.get(packet.messageId ?? 0);
+        this.#requests.delete(packet.messageId ?? 0);
+        // The codes of SUBACK are numbers, whatever the library's types allow.
+        answered?.(packet.cmd === "suback" ? packet.granted as number[] : []);
+        return;
+      }
+      default:
+        return;
+    }
+  }
+
+  #connack(packet: Incoming<"connack">, clean: boolean): void {
+    const { profile } = this;
+    if ((profile.version === 5 ? packet.reasonCode : packet.returnCode) !== 0) return; // FIN follows
+    const { history } = this.#world;
+    if (profile.isHonest) sessionPresentIff(clean ? "no" : this.#stored, packet.sessionPresent, profile.clientId);
+    this.isConnected = true;
+    const isPersistent = profile.persistent && (profile.version === 5 || !clean);
+    this.#stored = isPersistent ? "yes" : "no";
+    this.#mustClean = false;
+    if (packet.sessionPresent) {
+      history.resumes++;
+      const step = this.#world.step();
+      this.#incarnation ??= history.begin(profile.clientId, { step, isHonest: profile.isHonest });
+      this.#incarnation.connections++;
+      return this.#resend();
+    }
+    this.#forget();
+    this.#order = new InOrder();
+    this.#incarnation = history.begin(profile.clientId, { step: this.#world.step(), isHonest: profile.isHonest });
+    // The session ends with this connection, whatever the profile says.
+    if (!isPersistent && profile.persistent) this.#incarnation = { ...this.#incarnation, isHonest: false };
+  }
+
+  /** [MQTT5-4.4.0-1] in order, with their packet identifiers. */
+  #resend(): void {
+    for (const outgoing of this.#outgoing) {
+      outgoing.connections++;
+      if (outgoing.state === "pubrel") this.#send({ cmd: "pubrel", messageId: outgoing.packetId });
+      else this.#sendMessage(outgoing.sent, outgoing.packetId, true);
+    }
+  }
+
+  #acknowledged(packet: Incoming<"puback"> | Incoming<"pubrec">): void {
+    const outgoing = this.#outgoing.find(({ packetId }) => packetId === packet.messageId);
+    if (outgoing === undefined) return;
+    const { sent } = outgoing;
+    const isRefused = (packet.reasonCode ?? 0) >= 0x80;
+    if (isRefused) sent.refused = outgoing.connections === 1;
+    else if (sent.ackedStep === undefined) {
+      sent.ackedStep = this.#world.step();
+      this.#world.history.acknowledged++;
+    }
+    if (packet.cmd === "pubrec" && !isRefused) {
+      outgoing.state = "pubrel";
+      this.#send({ cmd: "pubrel", messageId: outgoing.packetId });
+      return;
+    }
+    this.#outgoing = this.#outgoing.filter((other) => other !== outgoing);
+  }
+
+  #delivered(packet: Incoming<"publish">): void {
+    const { history } = this.#world;
+    const { clientId, isHonest, receiveMaximum } = this.profile;
+    const delivered = {
+      topicName: packet.topic,
+      id: packet.payload.toString(),
+      qos: packet.qos,
+      dup: packet.dup,
+      retain: packet.retain,
+      packetId: packet.messageId ?? 0,
+    };
+    if (delivered.qos > 0) {
+      // 3.1.1 has no Receive Maximum.
+      const maximum = this.profile.version === 5 ? receiveMaximum : Infinity;
+      withinWindow(clientId, { inFlight: this.#inFlight, receiveMaximum: maximum }, delivered.packetId);
+      this.#inFlight.add(delivered.packetId);
+      this.#acks.push({ cmd: delivered.qos === 1 ? "puback" : "pubrec", messageId: delivered.packetId });
+    }
+    if (delivered.qos === 2) {
+      const taken = this.#taken.get(delivered.packetId);
+      if (taken === delivered.id) return; // known
+      if (taken !== undefined && isHonest) {
+        throw new BrokenPromise(`${clientId} got ${delivered.id} under the identifier of ${taken}`);
+      }
+      this.#taken.set(delivered.packetId, delivered.id);
+    }
+    history.deliveries++;
+    if (delivered.retain) this.retainedSeen.set(delivered.topicName, delivered.id);
+    if (delivered.topicName.startsWith("will/")) {
+      if (clientId === "watcher") history.willsSeen.set(delivered.id, (history.willsSeen.get(delivered.id) ?? 0) + 1);
+      return;
+    }
+    if (delivered.id === "" || this.#incarnation === undefined) return;
+    const sent = history.sent.get(delivered.id);
+    nothingInvented(sent, delivered, clientId);
+    onlyWhatWasAsked(this.#incarnation, sent, delivered);
+    dupOnlyOnResend(this.#incarnation, delivered);
+    this.#order.check(this.#incarnation, sent, delivered);
+    const counts = this.#incarnation.received.get(sent.id) ?? [0, 0, 0];
+    counts[delivered.qos]++;
+    this.#incarnation.received.set(sent.id, counts);
+  }
+}

@@ -1,0 +1,46 @@
+/**
+ * Which faults a seed has: a random subset, each with its own probability per step, because faults that are always there
+ * hide one another. Data only.
+ */
+import type { Random } from "./random.ts";
+
+/** Probability per step; 0 turns the fault off. */
+export interface Faults {
+  readonly cut: number;
+  readonly halfOpen: number;
+  readonly takeOver: number;
+  readonly cleanStart: number;
+  readonly stall: number;
+  readonly garbage: number;
+  readonly unknownAck: number;
+  readonly slowCommit: number;
+  readonly kill: number;
+  readonly diskFull: number;
+  readonly wallJump: number;
+  /** Small pieces of bytes instead of whole chunks. */
+  readonly split: number;
+  /** The log has little more room than its head-room. */
+  readonly isSmallLog: boolean;
+  /** Few messages may wait for one session. */
+  readonly isShortQueue: boolean;
+}
+
+export function chooseFaults(random: Random): Faults {
+  const maybe = (probability: number): number => random.chance(0.6) ? probability : 0;
+  return {
+    cut: maybe(0.01),
+    halfOpen: maybe(0.005),
+    takeOver: maybe(0.005),
+    cleanStart: maybe(0.1),
+    stall: maybe(0.01),
+    garbage: maybe(0.003),
+    unknownAck: maybe(0.01),
+    slowCommit: maybe(0.02),
+    kill: maybe(0.004),
+    diskFull: random.chance(0.25) ? 0.004 : 0,
+    wallJump: maybe(0.002),
+    split: maybe(0.5),
+    isSmallLog: random.chance(0.25),
+    isShortQueue: random.chance(0.25),
+  };
+}

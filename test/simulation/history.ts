@@ -1,0 +1,114 @@
+/**
+ * What clients saw, as the checkers need it: messages sent and how they were answered, subscriptions and how long they may
+ * or must have held, deliveries. Steps of the simulation are its time. Records; judges nothing.
+ */
+import type { QoS } from "../support/packets.ts";
+
+export interface Sent {
+  /** Unique payload. */
+  readonly id: string;
+  readonly clientId: string;
+  readonly topicName: string;
+  readonly qos: QoS;
+  readonly retain: boolean;
+  /** Empties the retained value of its topic name. */
+  readonly clears: boolean;
+  /** Number within (publisher, topic name, QoS). */
+  readonly order: number;
+  readonly sentStep: number;
+  /** Acknowledged with success. */
+  ackedStep: number | undefined;
+  refused: boolean;
+}
+
+/** A subscription of one incarnation of a session. */
+export interface Interest {
+  readonly topicFilter: string;
+  readonly qos: QoS;
+  readonly noLocal: boolean;
+  /** SUBSCRIBE was sent: from here on messages may come. */
+  readonly sentStep: number;
+  /** SUBACK came: from here on they must. */
+  sureStep: number;
+  /** UNSUBSCRIBE, or a SUBSCRIBE that replaces it, was sent: they need not come any more. */
+  unsureStep: number;
+  /** UNSUBACK came: they must not. */
+  endStep: number;
+}
+
+/** One incarnation of a session, as its client sees it. */
+export interface Incarnation {
+  readonly clientId: string;
+  readonly isHonest: boolean;
+  readonly sinceStep: number;
+  readonly interests: Interest[];
+  /** Message id → how often the application got it, by QoS. */
+  readonly received: Map<string, [number, number, number]>;
+  /** Connections so far, the present one included. */
+  connections: number;
+  ended: boolean;
+}
+
+/** A will, by the payload that is its alone. */
+export interface SentWill {
+  readonly id: string;
+  readonly clientId: string;
+  /** What must become of it. */
+  due: "must" | "must-not" | "maybe";
+}
+
+export class History {
+  readonly sent: Map<string, Sent> = new Map();
+  /** Retained topic name → what was sent to it, in order. */
+  readonly retained: Map<string, Sent[]> = new Map();
+  readonly incarnations: Incarnation[] = [];
+  readonly wills: Map<string, SentWill> = new Map();
+  readonly willsSeen: Map<string, number> = new Map();
+  deliveries = 0;
+  acknowledged = 0;
+  kills = 0;
+  resumes = 0;
+  takeovers = 0;
+  #order = new Map<string, number>();
+
+  nextOrder(clientId: string, topicName: string, qos: QoS): number {
+    const key = `${clientId} ${topicName} ${qos}`;
+    const order = (this.#order.get(key) ?? 0) + 1;
+    this.#order.set(key, order);
+    return order;
+  }
+
+  addSent(sent: Sent): void {
+    this.sent.set(sent.id, sent);
+    if (!sent.retain) return;
+    const list = this.retained.get(sent.topicName) ?? [];
+    list.push(sent);
+    this.retained.set(sent.topicName, list);
+  }
+
+  begin(clientId: string, options: { readonly step: number; readonly isHonest: boolean }): Incarnation {
+    const incarnation: Incarnation = {
+      clientId,
+      isHonest: options.isHonest,
+      sinceStep: options.step,
+      interests: [],
+      received: new Map(),
+      connections: 1,
+      ended: false,
+    };
+    this.incarnations.push(incarnation);
+    return incarnation;
+  }
+}
+
+/** Whether a topic filter matches, naively: the oracle of the gateway's tree. */
+export function filterMatches(topicFilter: string, topicName: string): boolean {
+  const filter = topicFilter.split("/");
+  const levels = topicName.split("/");
+  if (topicName.startsWith("$") && (filter[0] === "#" || filter[0] === "+")) return false;
+  for (const [index, level] of filter.entries()) {
+    if (level === "#") return true;
+    if (index >= levels.length || (level !== "+" && level !== levels[index])) return false;
+  }
+  return filter.length === levels.length;
+}
