@@ -69,6 +69,34 @@ export function deliveryProblems(sent: readonly SentMessage[], seen: readonly Se
   return problems.all();
 }
 
+/** One PUBLISH as a subscriber got it. */
+export interface SubscriberCopy extends SeenMessage {
+  readonly qos: number;
+  readonly dup: boolean;
+  /** Number of the connection it came on. */
+  readonly connection: number;
+}
+
+/**
+ * A copy that is not the first is allowed at QoS 1 only, with DUP, and when a connection was lost since the first. `lost`
+ * are the numbers of the connections that ended without a DISCONNECT.
+ */
+export function repeatProblems(received: readonly SubscriberCopy[], lost: ReadonlySet<number>): readonly string[] {
+  const problems = new Problems();
+  const copies = new Map<string, SubscriberCopy>();
+  for (const copy of received) {
+    const before = copies.get(copy.payload);
+    copies.set(copy.payload, copy);
+    if (before === undefined) continue;
+    const name = `${copy.payload} again on connection ${copy.connection}`;
+    if (copy.qos !== 1) problems.add(`${name}: QoS ${copy.qos}`);
+    if (!copy.dup) problems.add(`${name}: without DUP`);
+    const isAfterLoss = [...lost].some((number) => before.connection <= number && number < copy.connection);
+    if (!isAfterLoss) problems.add(`${name}: no connection was lost since ${before.connection}`);
+  }
+  return problems.all();
+}
+
 /** Whether every message is there at least once: the moment to look closely. */
 export function isComplete(sent: readonly SentMessage[], seen: readonly SeenMessage[]): boolean {
   const payloads = new Set(seen.map(({ payload }) => payload));

@@ -21,10 +21,10 @@ const PAYLOAD_BYTES = 64;
 const TOPICS_PER_CLIENT = 5;
 
 /** Messages of one client: `<prefix>/<client>/<0…4>`, payloads unique over all loads of a test. */
-export function loadOf(clientId: string, prefix: string, count: number): LoadMessage[] {
-  return Array.from({ length: count }, (_, index) => ({
+export function loadOf(clientId: string, prefix: string, size: { count: number; payloadBytes: number }): LoadMessage[] {
+  return Array.from({ length: size.count }, (_, index) => ({
     topicName: `${prefix}/${clientId}/${index % TOPICS_PER_CLIENT}`,
-    payload: `${prefix} ${clientId} ${index} `.padEnd(PAYLOAD_BYTES, "."),
+    payload: `${prefix} ${clientId} ${index} `.padEnd(size.payloadBytes, "."),
   }));
 }
 
@@ -37,19 +37,22 @@ export interface LoadOptions extends Pick<LoadPublisherOptions, "port" | "qos" |
   readonly prefix: string;
   readonly clients: number;
   readonly messagesEach: number;
+  /** 64 unless told otherwise. */
+  readonly payloadBytes?: number;
+  /** In turn 3.1.1 and 5 unless told otherwise. */
+  readonly protocolVersion?: 4 | 5;
 }
 
-/** Publishers of one load, in turn MQTT 3.1.1 and 5. They connect at once and publish when told. */
+/** Publishers of one load. They connect at once and publish when told. */
 export function startPublishers(t: TestContext, options: LoadOptions): readonly LoadPublisher[] {
-  const { prefix, clients, messagesEach, ...rest } = options;
+  const { prefix, clients, messagesEach, payloadBytes = PAYLOAD_BYTES, ...rest } = options;
   return Array.from({ length: clients }, (_, index) => {
     const clientId = `${prefix}-${String(index).padStart(2, "0")}`;
-    const protocolVersion = index % 2 === 0 ? 4 : 5;
     return new LoadPublisher(t, {
+      protocolVersion: index % 2 === 0 ? 4 : 5,
       ...rest,
       clientId,
-      protocolVersion,
-      messages: loadOf(clientId, prefix, messagesEach),
+      messages: loadOf(clientId, prefix, { count: messagesEach, payloadBytes }),
     });
   });
 }
@@ -67,15 +70,15 @@ export async function publishShare(
 
 /**
  * What was acknowledged, in the order of sending. At QoS 1 a message may be repeated as often as it was sent again; at
- * QoS 2 never.
+ * QoS 2 never. `each`: only the first so many of every client.
  */
-export function sentBy(publishers: readonly LoadPublisher[]): readonly SentMessage[] {
+export function sentBy(publishers: readonly LoadPublisher[], each = Infinity): readonly SentMessage[] {
   return publishers.flatMap(({ options, resends, refused }) =>
     options.messages.map(({ topicName, payload }, index) => ({
       topicName,
       payload,
       repeatsMax: options.qos === 1 ? resends[index] ?? 0 : 0,
-    })).filter((_, index) => !refused.has(index))
+    })).filter((_, index) => index < each && !refused.has(index))
   );
 }
 

@@ -4,6 +4,7 @@
  */
 
 import type { IPublishPacket, Packet } from "mqtt-packet";
+import type { SubscriberCopy } from "./delivery_check.ts";
 import { LoadConnection } from "./load_connection.ts";
 import type { TestContext } from "./test.ts";
 import { eventually } from "./wait.ts";
@@ -21,20 +22,13 @@ export interface LoadSubscriberOptions {
   readonly onMessage?: (count: number) => void;
 }
 
-export interface ReceivedPublish {
-  readonly topicName: string;
-  readonly payload: string;
-  readonly qos: number;
-  readonly dup: boolean;
-  /** Number of the connection it came on, from 1. */
-  readonly connection: number;
-}
-
 export class LoadSubscriber {
   readonly options: LoadSubscriberOptions;
   /** What the application got: at QoS 2 without the repeats that MQTT itself takes away. */
-  readonly received: ReceivedPublish[] = [];
+  readonly received: SubscriberCopy[] = [];
   connections = 0;
+  /** Numbers of the connections that were lost, not closed. */
+  readonly lost: Set<number> = new Set();
   #connection: LoadConnection | undefined;
   /** QoS 2 identifiers that are received and not released. */
   readonly #unreleased = new Set<number>();
@@ -106,6 +100,7 @@ export class LoadSubscriber {
       opened.connection.receive((packet) => this.#receive(packet));
       await opened.connection.closed;
       this.#connection = undefined;
+      if (this.#isWanted) this.lost.add(this.connections);
       if (this.#failure !== undefined) return;
     }
   }

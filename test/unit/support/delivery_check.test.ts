@@ -7,9 +7,11 @@ import {
   deliveryProblems,
   isComplete,
   recordProblems,
+  repeatProblems,
   seenInKafka,
   type SeenMessage,
   type SentMessage,
+  type SubscriberCopy,
 } from "../../support/delivery_check.ts";
 import type { ReadRecord } from "../../support/kafka_tools.ts";
 import { test } from "../../support/test.ts";
@@ -64,6 +66,17 @@ test("a repeat is allowed as often as it was sent again, and only there", () => 
 test("a flood of problems is counted, not printed", () => {
   const many = Array.from({ length: 1000 }, (_, index) => ({ topicName: "t", payload: `m${index}`, repeatsMax: 0 }));
   assert.equal(deliveryProblems(many, []).at(-1), "and 980 more");
+});
+
+test("a subscriber's repeat is allowed at QoS 1 with DUP after a lost connection only", () => {
+  const first: SubscriberCopy = { topicName: "t", payload: "m", qos: 1, dup: false, connection: 1 };
+  const again: SubscriberCopy = { ...first, dup: true, connection: 3 };
+  assert.deepEqual(repeatProblems([first, again], new Set([2])), []);
+  assert.deepEqual(repeatProblems([first, again, { ...again, connection: 4 }], new Set([2, 3])), []);
+  assert.match(repeatProblems([first, { ...again, qos: 2 }], new Set([2])).join(), /QoS 2/);
+  assert.match(repeatProblems([first, { ...again, dup: false }], new Set([2])).join(), /without DUP/);
+  assert.match(repeatProblems([first, again], new Set([3])).join(), /no connection was lost/);
+  assert.match(repeatProblems([first, { ...again, connection: 1 }], new Set([1])).join(), /no connection was lost/);
 });
 
 function checksum(kafkaTopic: string, key: string, value: string): string {
