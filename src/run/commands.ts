@@ -8,6 +8,7 @@ import { renderCheck, renderConfigErrors, renderRecord, renderRoutes } from "../
 import type { Config } from "../config/config.ts";
 import { parseConfig } from "../config/config.ts";
 import { VERSION } from "../version.ts";
+import { checkKafka } from "./check_kafka.ts";
 import type { RunEnvironment } from "./environment.ts";
 
 /** Runs a command that is not serving. Resolves to the exit code. */
@@ -33,7 +34,7 @@ export async function runCommand(
         stderr.write(renderConfigErrors(parsed.errors));
         return EXIT.config;
       }
-      return answer(command, parsed.config, environment);
+      return await answer(command, parsed.config, environment);
     }
   }
 }
@@ -53,16 +54,17 @@ async function password(user: string, environment: RunEnvironment): Promise<numb
   return EXIT.ok;
 }
 
-function answer(
+async function answer(
   command: Extract<Command, { kind: "check" | "route" | "route-record" }>,
   config: Config,
-  { stdout }: RunEnvironment,
-): number {
+  environment: RunEnvironment,
+): Promise<number> {
+  const { stdout } = environment;
   const routes = config.kafka?.routes;
   switch (command.kind) {
     case "check":
       stdout.write(renderCheck(config, { accessSummary: createAccess(config.access).summary }));
-      return EXIT.ok;
+      return command.kafka ? await checkKafka(config.kafka, environment) : EXIT.ok;
     case "route": {
       const { text, ok } = renderRoutes(command.topicNames, routes);
       stdout.write(text);

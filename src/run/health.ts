@@ -1,18 +1,15 @@
 /** Health from progress, not from the process being alive: what `/livez` and `/readyz` say, in words. */
+import type { Edge } from "../kafka/edge.ts";
 import type { Log } from "../log/log.ts";
 import { LIMITS } from "../limits.ts";
 import type { HealthSource } from "../http/app.ts";
 
-/** What the side towards Kafka says of itself; undefined in embedded mode. */
-export interface EdgeHealth {
-  /** Sentences about what it waits for; empty when all is well. */
-  sentences(): readonly string[];
-  /** Age of the oldest message that waits for Kafka. */
-  lagSeconds(): number;
-}
+/** What the side towards Kafka says of itself. */
+export type EdgeHealth = Pick<Edge, "status" | "figures">;
 
 export function createHealth(parts: {
   readonly log: Log;
+  /** Undefined in embedded mode. */
   readonly edge: EdgeHealth | undefined;
   /** Publishes are acknowledged when Kafka has them, unless a route says otherwise. */
   readonly ackKafka: boolean;
@@ -38,10 +35,14 @@ export function createHealth(parts: {
       const reasons: string[] = [];
       if (log.diskFull) reasons.push("The disk is full: publishes that need the log are refused");
       else if (log.full) reasons.push("The log has reached its budget: publishes that need it are refused");
-      if (parts.ackKafka) reasons.push(...(edge?.sentences() ?? []));
+      if (edge !== undefined && parts.ackKafka) reasons.push(...edge.status().uplinkSentences);
       return { ok: reasons.length === 0, reasons };
     },
-    degraded: () => edge?.sentences() ?? [],
-    lagSeconds: () => edge?.lagSeconds(),
+    degraded() {
+      if (edge === undefined) return [];
+      const { sentences, alarms } = edge.status();
+      return [...alarms, ...sentences];
+    },
+    lagSeconds: () => edge?.figures().uplink.lagSeconds,
   };
 }

@@ -1,5 +1,6 @@
 /** Ties what the parts count to the metrics' names. Reads; decides nothing. */
 import type { Engine } from "../gateway/engine.ts";
+import type { Edge } from "../kafka/edge.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { VERSION } from "../version.ts";
 import type { RunEnvironment } from "./environment.ts";
@@ -42,6 +43,29 @@ export function measure(
     setCounters(metrics, gateway.counters);
   });
   return watchEventLoop(metrics, environment);
+}
+
+/** The side towards Kafka; in embedded mode its gauges are left out. */
+export function measureEdge(metrics: Metrics, edge: Edge): void {
+  edge.onTransaction = ({ durationMs }) => metrics.observe("uplink_transaction_seconds", durationMs / 1000);
+  metrics.onScrape(() => {
+    const { uplink, downlink } = edge.figures();
+    metrics.set("uplink_connected", uplink.connected ? 1 : 0);
+    metrics.set("uplink_position", uplink.position);
+    metrics.set("uplink_lag_seconds", uplink.lagSeconds);
+    metrics.set("uplink_records_total", uplink.records);
+    metrics.set("uplink_transactions_total", uplink.transactionsCommitted, "committed");
+    metrics.set("uplink_transactions_total", uplink.transactionsFailed, "failed");
+    metrics.set("dead_letters_total", uplink.deadLetters);
+    metrics.set("downlink_connected", downlink.connected ? 1 : 0);
+    metrics.set("downlink_records_total", downlink.records);
+    metrics.clear("downlink_position");
+    metrics.clear("downlink_lag_records");
+    for (const { kafkaTopic, partition, position, lag } of downlink.partitions) {
+      metrics.set("downlink_position", position, kafkaTopic, String(partition));
+      metrics.set("downlink_lag_records", lag, kafkaTopic, String(partition));
+    }
+  });
 }
 
 /** The event loop's lateness, observed once a second. */

@@ -1,5 +1,5 @@
 /**
- * The life of the gateway as a process: ports → log → gateway → ready, and back. Opens and closes things in order;
+ * The life of the gateway as a process: ports → log → gateway → Kafka → ready, and back. Opens and closes things in order;
  * what they do is theirs.
  */
 import { createAccess } from "../access/access.ts";
@@ -7,6 +7,7 @@ import type { Config } from "../config/config.ts";
 import { isLoopback } from "../config/values.ts";
 import { TributaryError } from "../errors.ts";
 import { openEngine } from "../gateway/engine.ts";
+import type { Tell } from "../gateway/hub.ts";
 import type { HealthSource, HttpApp } from "../http/app.ts";
 import { createHttpApp } from "../http/app.ts";
 import { LIMITS } from "../limits.ts";
@@ -17,10 +18,10 @@ import { createMetrics } from "../telemetry/metrics.ts";
 import { VERSION } from "../version.ts";
 import { tellLimits, tellListeners, tellOpened, tellReady, tellStarting } from "./announce.ts";
 import type { RunEnvironment } from "./environment.ts";
+import { createKafkaSide } from "./edge.ts";
 import { createHealth } from "./health.ts";
 import { openListeners } from "./listeners.ts";
-import { measure } from "./measure.ts";
-import { NO_ROUTES } from "./router.ts";
+import { measure, measureEdge } from "./measure.ts";
 
 export interface ServeOptions {
   readonly environment: RunEnvironment;
@@ -64,27 +65,32 @@ async function open(
   const access = createAccess(config.access);
   const store = environment.createStore({ directory: config.dataDirectory, maxBytes: config.log.maxBytes });
   closers.push(() => store.close()); // does nothing once the engine has closed it
+  const tell: Tell = (level, event, text, fields) => events[level](event, text, fields);
+  const kafka = createKafkaSide(config.kafka, { environment, tell });
   const engine = await openEngine({
     platform: environment.platform,
     store,
     site: config.site,
     logBytesMax: config.log.maxBytes,
     groupMs: config.log.groupMs,
-    mayDropOldest: false,
+    mayDropOldest: kafka.mayDropOldest,
     access,
     limits,
-    router: NO_ROUTES,
-    tell: (level, event, text, fields) => events[level](event, text, fields),
+    router: kafka.router,
+    tell,
     onFatal,
   });
   closers.push(() => engine.stop());
   tellOpened(events, { engine, directory: config.dataDirectory });
+  const edge = await kafka.connect(engine);
+  if (edge !== undefined) closers.push(() => edge.stop());
   const metrics = createMetrics();
   const loop = measure(metrics, { engine, environment, logBytesMax: config.log.maxBytes });
+  if (edge !== undefined) measureEdge(metrics, edge);
   closers.push(loop.stop);
   const health = createHealth({
     log: engine.log,
-    edge: undefined,
+    edge,
     ackKafka: config.kafka?.defaultAck === "kafka",
     eventLoopLateMs: loop.lateMs,
   });

@@ -18,6 +18,8 @@ import { eventually } from "./wait.ts";
 const patienceMs = 10_000;
 
 export interface ProgramOptions extends Partial<Omit<RunEnvironment, "stdout" | "stderr" | "stop" | "platform">> {
+  /** A shared one, so that a simulated Kafka has the same clock. */
+  readonly platform?: VirtualPlatform;
   readonly isTerminal?: boolean;
   readonly disk?: MemoryDisk;
   /** What `readFile` finds. */
@@ -29,7 +31,7 @@ export interface ProgramOptions extends Partial<Omit<RunEnvironment, "stdout" | 
 /** One run of the program, begun by the constructor. */
 export class TestProgram {
   readonly disk: MemoryDisk;
-  readonly platform: VirtualPlatform = new VirtualPlatform({ seed: 1 });
+  readonly platform: VirtualPlatform;
   readonly network: MemoryNetwork;
   stdout = "";
   stderr = "";
@@ -40,6 +42,7 @@ export class TestProgram {
   constructor(options: ProgramOptions = {}) {
     const { isTerminal = false, disk = new MemoryDisk(), files = {}, takenPorts = [], ...environment } = options;
     this.disk = disk;
+    this.platform = options.platform ?? new VirtualPlatform({ seed: 1 });
     this.network = new MemoryNetwork(takenPorts);
     this.#ended = run({
       argv: [],
@@ -48,7 +51,6 @@ export class TestProgram {
       stdout: { isTerminal, write: (text) => void (this.stdout += text) },
       stderr: { isTerminal, write: (text) => void (this.stderr += text) },
       stop: this.#stop.signal,
-      platform: this.platform,
       network: this.network,
       createStore: (): Store => createMemoryStore(disk),
       readFile: (path) => {
@@ -60,6 +62,7 @@ export class TestProgram {
       eventLoopLateMs: () => 0,
       connectionsAllowed: undefined,
       ...environment,
+      platform: this.platform,
     }).then((exitCode) => void (this.exitCode = exitCode));
     this.#ended.catch(() => undefined); // looked at by `until`
   }
