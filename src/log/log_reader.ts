@@ -108,7 +108,7 @@ export class LogReader {
 
   /**
    * The next messages with a route from `from` on, committed ones only, about `maxBytes` of them. With none left,
-   * `through` is the last committed position. Rejects with a TributaryError `store.*`.
+   * `through` is the last position on disk. Rejects with a TributaryError `store.*`.
    */
   async readRouted(
     from: number,
@@ -120,7 +120,9 @@ export class LogReader {
     while (bytes < options.maxBytes) {
       const row = this.#space.routedFrom(through + 1);
       if (row === undefined || row.first > options.committedThrough) {
-        return { messages, through: Math.max(through, options.committedThrough), bytes };
+        // Not beyond what is on disk: a restart may use the positions of entries that were never written again.
+        const onDisk = Math.min(this.#space.settledThrough, options.committedThrough);
+        return { messages, through: Math.max(through, onDisk), bytes };
       }
       if (row.busy) return { messages, through, bytes }; // being rewritten: readable after the next commit
       if (!this.#damaged.has(row.first) && this.#cache.entries(row.first) === undefined) await this.load(row.first);

@@ -126,6 +126,12 @@ export class Space {
     return { dead, sparse: sparse.rows.length > 0 ? sparse.rows : small.rows };
   }
 
+  /** Last position that is surely on disk; 0 for an empty log. Later ones may be of entries that are never written. */
+  get settledThrough(): number {
+    const row = this.#rows.findLast((candidate) => !candidate.busy);
+    return row === undefined ? 0 : row.first + row.span - 1;
+  }
+
   remove(rows: readonly Row[]): void {
     const gone = new Set(rows);
     this.#rows = this.#rows.filter((row) => !gone.has(row));
