@@ -45,6 +45,8 @@ export class Downlink {
   readonly #parts: EdgeParts;
   readonly #wakeup: Wakeup;
   readonly #backoff: Backoff;
+  /** Between looks for topics that are missing. */
+  readonly #missing: Backoff;
   readonly #places = new Map<string, Place>();
   #state: DownlinkState = "starting";
   /** Of the whole downlink, for instance that Kafka cannot be reached. */
@@ -61,6 +63,7 @@ export class Downlink {
     this.#parts = parts;
     this.#wakeup = new Wakeup(parts.platform);
     this.#backoff = new Backoff(parts.platform);
+    this.#missing = new Backoff(parts.platform);
     if (parts.routes.down.length === 0) [this.#state, this.#sentence] = ["off", undefined];
   }
 
@@ -128,7 +131,11 @@ export class Downlink {
       if (gap !== undefined) this.#lose(place, { offset: 0, count: 1, reason: "kafka-gap", detail: gap });
     }
     this.#problems = found.problems;
-    this.#discoverMs = this.#nowMs() + LIMITS.downlinkDiscoverMs;
+    // What is missing may be about to be made: by the uplink of a first start, or by a person who reads the sentence.
+    if (found.problems.length === 0) this.#missing.reset();
+    const againMs = found.problems.length === 0 ? LIMITS.downlinkDiscoverMs : this.#missing.next();
+    this.#discoverMs = this.#nowMs() + againMs;
+    if (this.#places.size === 0) this.#reached();
   }
 
   async #fetch(): Promise<void> {
@@ -139,9 +146,7 @@ export class Downlink {
     });
     const options = { maxWaitMs: LIMITS.fetchWaitMs, maxBytes: LIMITS.fetchBytes };
     const answer = await this.#parts.client.fetch(requests, options);
-    this.#backoff.reset();
-    this.#sentence = undefined;
-    this.#state = "running";
+    this.#reached();
     for (const fetched of answer) {
       const place = this.#places.get(placeKey(fetched.kafkaTopic, fetched.partition));
       if (place === undefined) continue;
@@ -292,6 +297,13 @@ export class Downlink {
     const topicName = `${kafkaTopic}/${partition}@${offset}`;
     log.lose({ atMs: platform.clock.wallMs(), clientId: "", topicName, count, reason, detail });
     tell("warn", `downlink.${reason}`, detail, { kafkaTopic, partition, offset });
+  }
+
+  /** Kafka answers. */
+  #reached(): void {
+    this.#backoff.reset();
+    this.#sentence = undefined;
+    this.#state = "running";
   }
 
   #wait(sentence: string): void {
