@@ -72,6 +72,8 @@ export class SimClient {
   /** Whether the gateway has a session of ours. */
   #stored: "yes" | "no" | "maybe" = "no";
   #mustClean = false;
+  /** Of the present connection. */
+  #isPersistent = true;
   #will: string | undefined;
   #numbers = 0;
   #packetId = 0;
@@ -109,6 +111,7 @@ export class SimClient {
     });
     if (!this.#world.attach(transport)) return;
     this.#transport = transport;
+    this.#isPersistent = profile.persistent;
     const parser = mqttPacket.parser({ protocolVersion: profile.version });
     this.#parser = parser;
     parser.on("packet", (packet: Packet) => this.#packet(packet, clean));
@@ -119,7 +122,11 @@ export class SimClient {
       this.#forget();
       this.#mustClean = profile.persistent;
     } else if (this.#stored === "no") this.#stored = "maybe";
-    this.#send(this.#connectPacket(clean));
+    const connect = this.#connectPacket(clean);
+    this.#world.trace.add(
+      `${this.#world.step()} ${profile.clientId} > connect ${clean ? "clean " : ""}${this.#will ?? ""}`,
+    );
+    this.#send(connect);
   }
 
   #connectPacket(clean: boolean): Packet {
@@ -137,7 +144,6 @@ export class SimClient {
       protocolId: "MQTT",
       protocolVersion: profile.version,
       clientId: profile.clientId,
-      // A 3.1.1 client that wants a persistent session cannot ask for a clean one: it says so in two connections.
       clean,
       keepalive: profile.keepAliveSeconds,
       ...(profile.version === 5 ? { properties } : {}),
@@ -169,6 +175,7 @@ export class SimClient {
       sentStep: this.#world.step(),
       ackedStep: undefined,
       refused: false,
+      isResent: false,
     };
     history.addSent(sent);
     if (qos === 0) return this.#sendMessage(sent, 0, false);
@@ -179,6 +186,9 @@ export class SimClient {
 
   #sendMessage(sent: Sent, packetId: number, dup: boolean): void {
     const { topicName, qos, retain, clears, id } = sent;
+    this.#world.trace.add(
+      `${this.#world.step()} ${this.profile.clientId} > ${topicName}=${id} q${qos} ${packetId}${dup ? " dup" : ""}`,
+    );
     this.#send(publish(topicName, qos, packetId, clears ? "" : id, { retain, dup }));
   }
 
@@ -255,7 +265,7 @@ export class SimClient {
 
   /** The gateway was killed: whether its wills are void depends on who is back in time. */
   gatewayDied(): void {
-    this.#transport?.die();
+    if (this.#transport !== undefined) this.#ended("maybe");
   }
 
   #lose(options: { readonly gatewayHears: boolean }): void {
@@ -267,11 +277,15 @@ export class SimClient {
 
   #over(transport: SimTransport): void {
     if (transport !== this.#transport) return;
-    this.#ended(this.#isLeaving ? "must-not" : this.isConnected ? "must" : "maybe");
+    // It may have been too late with its DISCONNECT, or broken a rule.
+    const { isHonest, keepAliveSeconds } = this.profile;
+    const left = isHonest && keepAliveSeconds === 0 ? "must-not" : "maybe";
+    this.#ended(this.#isLeaving ? left : this.isConnected ? "must" : "maybe");
   }
 
   #ended(willDue: "must" | "must-not" | "maybe"): void {
-    this.#world.trace.add(`${this.profile.clientId} is off`);
+    const step = this.#world.step();
+    this.#world.trace.add(`${step} ${this.profile.clientId} is off${this.#will ? `, ${this.#will} ${willDue}` : ""}`);
     if (this.#will !== undefined) {
       this.#world.history.wills.set(this.#will, { id: this.#will, clientId: this.profile.clientId, due: willDue });
     }
@@ -283,13 +297,16 @@ export class SimClient {
     this.#acks = [];
     this.#inFlight.clear();
     this.#requests.clear();
-    if (this.profile.persistent) return;
+    if (this.#isPersistent) return;
+    // The session ended with the connection.
     this.#stored = "no";
     this.#forget();
   }
 
   #send(packet: Packet): void {
-    this.#transport?.send(mqttPacket.generate(packet, { protocolVersion: this.profile.version }));
+    // A plain array: a Buffer would be another class to the gateway.
+    const bytes = mqttPacket.generate(packet, { protocolVersion: this.profile.version });
+    this.#transport?.send(new Uint8Array(bytes));
   }
 
   #bytes(transport: SimTransport, chunk: Uint8Array): void {
@@ -335,8 +352,9 @@ export class SimClient {
     const { history } = this.#world;
     if (profile.isHonest) sessionPresentIff(clean ? "no" : this.#stored, packet.sessionPresent, profile.clientId);
     this.isConnected = true;
-    const isPersistent = profile.persistent && (profile.version === 5 || !clean);
-    this.#stored = isPersistent ? "yes" : "no";
+    // A 3.1.1 client that asks for a clean session gets one that ends with this connection.
+    this.#isPersistent = profile.persistent && (profile.version === 5 || !clean);
+    this.#stored = this.#isPersistent ? "yes" : "no";
     this.#mustClean = false;
     if (packet.sessionPresent) {
       history.resumes++;
@@ -348,14 +366,13 @@ export class SimClient {
     this.#forget();
     this.#order = new InOrder();
     this.#incarnation = history.begin(profile.clientId, { step: this.#world.step(), isHonest: profile.isHonest });
-    // The session ends with this connection, whatever the profile says.
-    if (!isPersistent && profile.persistent) this.#incarnation = { ...this.#incarnation, isHonest: false };
   }
 
   /** [MQTT5-4.4.0-1] in order, with their packet identifiers. */
   #resend(): void {
     for (const outgoing of this.#outgoing) {
       outgoing.connections++;
+      outgoing.sent.isResent = true;
       if (outgoing.state === "pubrel") this.#send({ cmd: "pubrel", messageId: outgoing.packetId });
       else this.#sendMessage(outgoing.sent, outgoing.packetId, true);
     }

@@ -19,6 +19,8 @@ export interface Sent {
   /** Acknowledged with success. */
   ackedStep: number | undefined;
   refused: boolean;
+  /** Sent more than once, so that there may be several copies. */
+  isResent: boolean;
 }
 
 /** A subscription of one incarnation of a session. */
