@@ -79,7 +79,7 @@ export class Acknowledging {
     const explained = packet.reasonString !== undefined && connection.version === 5 &&
       (connection.connect?.requestProblemInformation ?? false);
     const { type, packetId, reasonCode } = packet;
-    connection.outbox.ack(explained ? packet : { type, packetId, reasonCode });
+    connection.outbox.ack(explained || packet.reasonString === undefined ? packet : { type, packetId, reasonCode });
     connection.receiving.delete(packetId);
     if (type === "puback" || reasonCode >= REASON.unspecifiedError) connection.unacknowledged.delete(packetId);
   }

@@ -127,7 +127,8 @@ export class Connection implements Receiving {
 
   /** Something that may have kept us from reading is over. */
   checkReading(): void {
-    if (this.#processing) return;
+    // While the socket is read nothing waits in the decoder: the usual case, and it comes with every acknowledgement.
+    if (this.#processing || this.#resume === undefined) return;
     this.#process();
     this.#wake();
   }
@@ -178,11 +179,12 @@ export class Connection implements Receiving {
   #process(): void {
     if (this.#processing) return;
     this.#processing = true;
+    let nowMs: number | undefined; // one look at the clock for all packets of a chunk
     try {
       while (this.#mayProcess) {
         const packet = this.#decoder.next();
         if (packet === undefined) break;
-        this.receivedMs = this.#options.clock.nowMs();
+        this.receivedMs = nowMs ??= this.#options.clock.nowMs();
         this.#options.handler.packet(this, packet);
       }
     } catch (error) {

@@ -6,6 +6,7 @@ import { effectiveQoS } from "../log/state.ts";
 import type { Message, QoS } from "../mqtt/message.ts";
 import { packetIdOf } from "../mqtt/places.ts";
 import type { Delivery as DeliveryOptions } from "../mqtt/places.ts";
+import type { PublishOptions } from "../mqtt/publish_codec.ts";
 import { publishBytes } from "../mqtt/publish_codec.ts";
 import type { Receiver } from "../mqtt/receivers.ts";
 import type { Session } from "../mqtt/session.ts";
@@ -79,7 +80,7 @@ export class Delivery {
     const { session } = connection;
     if (!connection.isOpen || session === undefined) return;
     if (connection.isBehind) return this.#lose(session, message, "qos0-slow-socket");
-    const expirySeconds = remainingExpiry(message, this.#hub.log.clock.nowMs());
+    const expirySeconds = this.#remainingExpiry(message);
     const reason = this.#obstacle(connection, message, { options, qos: 0, expirySeconds });
     if (reason === "not-authorized") return;
     if (reason !== undefined) return this.#lose(session, message, reason);
@@ -150,7 +151,7 @@ export class Delivery {
       return true;
     }
     const { message } = entry;
-    const expirySeconds = remainingExpiry(message, this.#hub.log.clock.nowMs());
+    const expirySeconds = this.#remainingExpiry(message);
     const qos = session.places.qos(at.place);
     const reason = this.#obstacle(connection, message, { options, qos, expirySeconds });
     if (reason !== undefined) {
@@ -201,16 +202,24 @@ export class Delivery {
     const retain = options.retained || (options.retainAsPublished && message.retain);
     const version = connection.outbox.version;
     const subscriptionIds = version === 5 && options.subscriptionIds.length > 0 ? options.subscriptionIds : undefined;
-    connection.outbox.publish(message, {
-      qos,
-      retain,
-      dup,
-      packetId,
-      ...(subscriptionIds === undefined ? undefined : { subscriptionIds }),
-      ...(expirySeconds === undefined ? undefined : { messageExpirySeconds: expirySeconds }),
-    });
+    const plain: PublishOptions = { qos, retain, dup, packetId };
+    const isPlain = subscriptionIds === undefined && expirySeconds === undefined; // nearly always, and spreading costs
+    connection.outbox.publish(
+      message,
+      isPlain ? plain : {
+        ...plain,
+        ...(subscriptionIds === undefined ? undefined : { subscriptionIds }),
+        ...(expirySeconds === undefined ? undefined : { messageExpirySeconds: expirySeconds }),
+      },
+    );
     this.#hub.counters.messagesOut[qos]++;
     this.#hub.counters.payloadBytesOut[qos] += message.payload.byteLength;
+  }
+
+  /** Most messages never expire: then the clock is not asked. */
+  #remainingExpiry(message: Message): number | undefined {
+    if (message.properties?.messageExpirySeconds === undefined) return undefined;
+    return remainingExpiry(message, this.#hub.log.clock.nowMs());
   }
 
   #load(connection: Connection, position: number): void {

@@ -7,6 +7,7 @@ import type { Loss, StoredRow } from "../ports.ts";
 import { Writer } from "./bytes.ts";
 import type { Entry } from "./entry.ts";
 import { writeEntry, writeRowHeader } from "./entry_codec.ts";
+import type { LogClock } from "./log_clock.ts";
 import type { Row, Space } from "./space.ts";
 
 /** Something that happens once everything appended before it is durable: a packet leaves, a message is delivered. */
@@ -50,11 +51,11 @@ export class CommitBuilder {
     return this.#rows.map((open) => open.row);
   }
 
-  /** Packs the entry at its position, which is higher than all before. `atMs` dates a row that begins here. */
-  add(position: number, entry: Entry, atMs: number): void {
+  /** Packs the entry at its position, which is higher than all before. `clock` dates a row that begins here. */
+  add(position: number, entry: Entry, clock: Pick<LogClock, "nowMs">): void {
     let open = this.#rows.at(-1);
     if (open === undefined || open.end - open.start >= LIMITS.rowBytes) {
-      open = this.#begin(position, atMs);
+      open = this.#begin(position, clock.nowMs());
     }
     writeEntry(this.#writer, position - open.lastPosition, entry);
     open.lastPosition = position;

@@ -214,7 +214,7 @@ export class Log {
   }
 
   #write(position: number, entry: Entry): void {
-    this.#open.add(position, entry, this.clock.nowMs());
+    this.#open.add(position, entry, this.clock);
   }
 
   #group(): void {

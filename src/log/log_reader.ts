@@ -32,10 +32,9 @@ export class LogReader {
   readonly #space: Space;
   readonly #state: State;
   readonly #cache = new RowCache(LIMITS.tailRingBytes);
-  /** Messages of commits that are not done yet. */
+  /** Messages of commits that are not done yet, by whether they are in the log. */
   readonly #kept = new Map<number, MessageEntry>();
-  /** Those of them that are not in the log. */
-  readonly #unlogged = new Set<number>();
+  readonly #unlogged = new Map<number, MessageEntry>();
   /** Rows that cannot be read: told once, then treated as gone. */
   readonly #damaged = new Set<number>();
   /** Told about every unreadable row once. */
@@ -49,8 +48,7 @@ export class LogReader {
 
   /** `logged: false`: until it is forgotten it can be read here and nowhere else. */
   keep(position: number, entry: MessageEntry, options: { readonly logged: boolean }): void {
-    this.#kept.set(position, entry);
-    if (!options.logged) this.#unlogged.add(position);
+    (options.logged ? this.#kept : this.#unlogged).set(position, entry);
   }
 
   /** Whether the message can be read now and not later. */
@@ -59,8 +57,7 @@ export class LogReader {
   }
 
   forget(position: number): void {
-    this.#kept.delete(position);
-    this.#unlogged.delete(position);
+    if (!this.#unlogged.delete(position)) this.#kept.delete(position);
   }
 
   add(first: number, body: Uint8Array): void {
@@ -73,7 +70,7 @@ export class LogReader {
 
   /** The message at a position. */
   lookUp(position: number): Lookup {
-    const kept = this.#kept.get(position);
+    const kept = this.#unlogged.get(position) ?? this.#kept.get(position);
     if (kept !== undefined) return kept;
     const row = this.#space.rowAt(position);
     if (row === undefined || this.#damaged.has(row.first)) return "gone";
