@@ -63,7 +63,9 @@ export class CommitBuilder {
     open.row.span = position - open.row.first + 1;
     open.row.bytes = open.end - open.start;
     open.row.entries++;
-    if (entry.type === "message" && entry.route !== undefined) open.row.routedThrough = position;
+    if (entry.type !== "message" || entry.route === undefined) return;
+    open.row.routedThrough = position;
+    open.row.routed++;
   }
 
   #begin(position: number, atMs: number): OpenRow {

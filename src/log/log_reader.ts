@@ -150,6 +150,11 @@ export class LogReader {
     return row !== undefined && !row.busy;
   }
 
+  /** How much with a route waits behind the position, see Space. Walks the rows behind it. */
+  routedBehind(position: number): ReturnType<Space["routedBehind"]> {
+    return this.#space.routedBehind(position);
+  }
+
   #entries(first: number): ReturnType<RowCache["entries"]> & object {
     if (this.#damaged.has(first)) return [];
     try {

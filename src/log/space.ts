@@ -12,6 +12,8 @@ export interface Row {
   span: number;
   bytes: number;
   routedThrough: number;
+  /** Routed messages; an upper bound for rows that this process has not written. */
+  routed: number;
   /** Holders by position − first; undefined while there are none. A map where positions lie far apart. */
   holders: Uint32Array | Map<number, number> | undefined;
   /** Positions with at least one holder. */
@@ -55,6 +57,7 @@ export class Space {
       span,
       bytes,
       routedThrough,
+      routed: routedThrough === 0 ? 0 : Math.min(span, routedThrough - first + 1),
       holders: undefined,
       held: 0,
       entries: span, // an upper bound: without reading the row, holes are not known
@@ -70,6 +73,7 @@ export class Space {
       span: 0,
       bytes: 0,
       routedThrough: 0,
+      routed: 0,
       holders: undefined,
       held: 0,
       entries: 0,
@@ -144,6 +148,7 @@ export class Space {
       span: stored.span,
       bytes: stored.body.byteLength,
       routedThrough: stored.routedThrough,
+      routed: stored.routedThrough === 0 ? 0 : rows.reduce((sum, old) => sum + old.routed, 0),
       holders: undefined,
       held: 0,
       entries,
@@ -161,6 +166,22 @@ export class Space {
     this.remove(rows);
     this.#rows.splice(at, 0, row);
     return row;
+  }
+
+  /**
+   * Routed messages behind the position, and the bytes of the rows they are in: for the metrics. In a row of which a part
+   * is sent, and for rows of an earlier start, it is an estimate that errs upwards.
+   */
+  routedBehind(position: number): { readonly messages: number; readonly bytes: number } {
+    let [messages, bytes] = [0, 0];
+    for (let index = this.#indexFrom(position + 1); index < this.#rows.length; index++) {
+      const row = this.#rows[index];
+      if (row === undefined || row.routedThrough <= position) continue;
+      const behind = Math.max(row.first, position + 1);
+      messages += Math.min(row.routed, row.routedThrough - behind + 1);
+      bytes += Math.ceil(row.bytes * (row.first + row.span - behind) / row.span);
+    }
+    return { messages, bytes };
   }
 
   /** The first row that holds a routed message at `from` or behind it. */

@@ -20,7 +20,16 @@ export function tellStarting(events: Events, about: { readonly config: Config; r
     mode: kafka === undefined ? "embedded" : "edge",
     site,
   });
+  if (kafka === undefined) return;
+  const { rules } = kafka.routes;
+  const shown = rules.length > RULES_SHOWN_MAX
+    ? `${rules.length} rules; tributary check prints them`
+    : rules.map(({ text }) => text).join("; ");
+  events.info("routes", `Routes: ${shown}`);
 }
+
+/** More of them would push the other lines out of sight. */
+const RULES_SHOWN_MAX = 4;
 
 /** Where the data is, what was in it, and what of it is damaged. */
 export function tellOpened(events: Events, about: { readonly engine: Engine; readonly directory: string }): void {

@@ -1,5 +1,6 @@
 /** Ties what the parts count to the metrics' names. Reads; decides nothing. */
 import type { Engine } from "../gateway/engine.ts";
+import type { Log } from "../log/log.ts";
 import type { Edge } from "../kafka/edge.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { VERSION } from "../version.ts";
@@ -46,12 +47,15 @@ export function measure(
 }
 
 /** The side towards Kafka; in embedded mode its gauges are left out. */
-export function measureEdge(metrics: Metrics, edge: Edge): void {
+export function measureEdge(metrics: Metrics, edge: Edge, log: Log): void {
   edge.onTransaction = ({ durationMs }) => metrics.observe("uplink_transaction_seconds", durationMs / 1000);
   metrics.onScrape(() => {
     const { uplink, downlink } = edge.figures();
     metrics.set("uplink_connected", uplink.connected ? 1 : 0);
     metrics.set("uplink_position", uplink.position);
+    const waiting = log.reader.routedBehind(uplink.position);
+    metrics.set("uplink_lag_messages", waiting.messages);
+    metrics.set("uplink_lag_bytes", waiting.bytes);
     metrics.set("uplink_lag_seconds", uplink.lagSeconds);
     metrics.set("uplink_records_total", uplink.records);
     metrics.set("uplink_transactions_total", uplink.transactionsCommitted, "committed");

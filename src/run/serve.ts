@@ -86,7 +86,7 @@ async function open(
   if (edge !== undefined) closers.push(() => edge.stop());
   const metrics = createMetrics();
   const loop = measure(metrics, { engine, environment, logBytesMax: config.log.maxBytes });
-  if (edge !== undefined) measureEdge(metrics, edge);
+  if (edge !== undefined) measureEdge(metrics, edge, engine.log);
   closers.push(loop.stop);
   const health = createHealth({
     log: engine.log,

@@ -158,8 +158,11 @@ export const METRICS: Readonly<Record<MetricName, MetricDefinition>> = {
 
   uplink_connected: { kind: "gauge", help: "1 while the uplink holds a working producer." },
   uplink_position: { kind: "gauge", help: "Position up to which everything is in Kafka." },
-  uplink_lag_messages: { kind: "gauge", help: "Messages that wait for Kafka." },
-  uplink_lag_bytes: { kind: "gauge", help: "Bytes of the messages that wait for Kafka." },
+  uplink_lag_messages: {
+    kind: "gauge",
+    help: "Messages that wait for Kafka; after a start rather too many than too few.",
+  },
+  uplink_lag_bytes: { kind: "gauge", help: "Bytes of the log from the oldest message that waits for Kafka on." },
   uplink_lag_seconds: { kind: "gauge", help: "Age of the oldest message that waits for Kafka." },
   uplink_records_total: { kind: "counter", help: "Records committed to Kafka, without markers." },
   uplink_transactions_total: {

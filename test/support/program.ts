@@ -104,10 +104,19 @@ export class TestProgram {
     return this.exitCode ?? -1;
   }
 
-  /** What SIGTERM does. Returns the exit code. */
-  stop(): Promise<number> {
+  /** What SIGTERM does. */
+  interrupt(): void {
     this.#stop.abort();
-    return this.end();
+  }
+
+  /** Interrupts and waits for the exit code; time passes meanwhile, because a stop may wait for some. */
+  async stop(): Promise<number> {
+    this.interrupt();
+    await this.until(() => {
+      if (this.exitCode === undefined) this.platform.clock.advance(50);
+      return this.exitCode !== undefined;
+    }, "the end");
+    return this.exitCode ?? -1;
   }
 
   /** Passes time, in steps of the coarse timer, and lets everything happen that it brings. */
