@@ -120,7 +120,7 @@ async function newPlace(
   const { kafkaTopic, topicId } = info;
   const stored = parts.log.state.downlink.get(placeKey(kafkaTopic, partition));
   if (stored !== undefined && stored.topicId === topicId) {
-    return { place: place(parts, what, stored.offset), position: undefined, gap: undefined };
+    return { place: placeAt(parts, what, stored.offset), position: undefined, gap: undefined };
   }
   let offset = 0;
   let gap: string | undefined;
@@ -135,7 +135,7 @@ async function newPlace(
       return undefined;
     }
   }
-  return { place: place(parts, what, offset), position: { kafkaTopic, topicId, partition, offset }, gap };
+  return { place: placeAt(parts, what, offset), position: { kafkaTopic, topicId, partition, offset }, gap };
 }
 
 /** Whether the rule already held when this partition appeared: then nothing in it may be missed. */
@@ -157,7 +157,7 @@ function note(name: string): DownlinkPosition {
   return { kafkaTopic: name, topicId: "", partition: 0, offset: 0 };
 }
 
-function place(
+function placeAt(
   { nowMs }: DiscoveryParts,
   what: { readonly rule: DownRule; readonly info: KafkaTopicInfo; readonly partition: number },
   offset: number,

@@ -65,7 +65,8 @@ function parse(text: string): Marker | undefined {
   const list: Epoch[] = [];
   for (const item of epochs) {
     if (!Array.isArray(item)) return undefined;
-    const [name, first]: readonly unknown[] = item;
+    const pair: readonly unknown[] = item;
+    const [name, first] = pair;
     if (typeof name !== "string" || !isPosition(first)) return undefined;
     list.push({ epoch: name, first });
   }

@@ -10,6 +10,8 @@ const TIMEOUT_SHARE = 1 / 4;
 export class TransactionSize {
   readonly #timeoutMs: number;
   #bytes: number = LIMITS.transactionFirstBytes;
+  /** What a transaction takes whatever is in it: round trips. Smaller ones would not be faster. */
+  #emptyMs = Infinity;
 
   constructor(options: { readonly timeoutMs: number }) {
     this.#timeoutMs = options.timeoutMs;
@@ -20,13 +22,21 @@ export class TransactionSize {
     return this.#bytes;
   }
 
+  /** A transaction with only the marker took so long. */
+  empty(durationMs: number): void {
+    this.#emptyMs = Math.min(this.#emptyMs, durationMs);
+  }
+
   /** A transaction is committed. One that was not full says nothing about how much would fit. */
   committed(sent: { readonly bytes: number; readonly durationMs: number }): void {
-    const targetMs = this.#timeoutMs * TIMEOUT_SHARE;
-    if (sent.durationMs > targetMs) return this.#set(Math.min(this.#bytes, sent.bytes) / 2);
-    if (sent.bytes < this.#bytes) return;
-    const fitting = sent.bytes * (targetMs / Math.max(1, sent.durationMs));
-    this.#set(Math.min(fitting, this.#bytes * 2));
+    const shareMs = this.#timeoutMs * TIMEOUT_SHARE;
+    const emptyMs = Math.min(this.#emptyMs, sent.durationMs);
+    const targetMs = Math.max(shareMs - emptyMs, shareMs * TIMEOUT_SHARE);
+    const fitting = sent.bytes * (targetMs / Math.max(1, sent.durationMs - emptyMs));
+    if (fitting < this.#bytes) {
+      if (sent.bytes < this.#bytes && sent.durationMs < shareMs) return;
+      this.#set(Math.max(fitting, this.#bytes / 2));
+    } else if (sent.bytes >= this.#bytes) this.#set(Math.min(fitting, this.#bytes * 2));
   }
 
   /** A transaction failed; only one that used up its time says anything about the size. */

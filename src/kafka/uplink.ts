@@ -15,6 +15,7 @@ import { TopicBook } from "./topic_book.ts";
 import { TransactionSize } from "./transaction_size.ts";
 import { composeBatch, type UplinkBatch } from "./uplink_batch.ts";
 import { type StartedUplink, startUplink, transactionalId } from "./uplink_start.ts";
+import { alarmText, CLOCK_AHEAD_TEXT, supersededText } from "./uplink_texts.ts";
 import { Backoff, Wakeup } from "./waiting.ts";
 
 export interface UplinkParts extends EdgeParts {
@@ -175,12 +176,15 @@ export class Uplink {
   async #claim({ producer, resume }: StartedUplink): Promise<void> {
     if (!this.#claimed) this.#alarm(resume.finding, resume.after);
     this.#position = resume.after;
+    const { clock } = this.#parts.platform;
+    const startedMs = clock.nowMs();
     try {
       await producer.transact([this.#marker(resume.after)], { maxRequestBytes: LIMITS.produceRequestBytes });
     } catch (error) {
       if (error instanceof TributaryError && error.code === "kafka.rejected") this.#assumeClockAhead();
       throw error;
     }
+    this.#size.empty(clock.nowMs() - startedMs);
     this.#claimed = true;
     this.#reached(resume.after, []);
     if (this.#state !== "running") {
@@ -359,12 +363,9 @@ export class Uplink {
   }
 
   #superseded(): void {
+    const { site } = this.#parts;
     this.#state = "superseded";
-    this.#sentence = `Another gateway runs as site "${this.#parts.site}" and has taken over its uplink ` +
-      `("${
-        transactionalId(this.#parts.site)
-      }"): this one sends nothing more; give one of them another TRIBUTARY_SITE, ` +
-      "or stop the other one and restart this one";
+    this.#sentence = supersededText(site, transactionalId(site));
     this.#parts.tell("error", "uplink.superseded", this.#sentence);
   }
 
@@ -378,9 +379,7 @@ export class Uplink {
   #assumeClockAhead(): void {
     const wallMs = this.#parts.platform.clock.wallMs();
     this.#clockAheadMs = Math.min(wallMs, Math.max(CLOCK_STEP_MS, this.#clockAheadMs * 2));
-    const text =
-      "Kafka refuses our time: the clock of this machine is ahead; records are dated back until it is set right";
-    this.#parts.tell("error", "uplink.clock-ahead", text, { assumedAheadMs: this.#clockAheadMs });
+    this.#parts.tell("error", "uplink.clock-ahead", CLOCK_AHEAD_TEXT, { assumedAheadMs: this.#clockAheadMs });
   }
 
   /** The lag must be known while Kafka is away, too. */
@@ -390,24 +389,5 @@ export class Uplink {
     if (this.#oldestMs !== undefined || !log.reader.hasRouted(from)) return;
     const page = await log.reader.readRouted(from, { maxBytes: 1, committedThrough: log.committedThrough });
     this.#oldestMs = page.messages[0]?.entry.message.receivedMs;
-  }
-}
-
-function alarmText(finding: Finding, after: number): string | undefined {
-  switch (finding) {
-    case "first":
-    case "agreed":
-      return undefined;
-    case "missing":
-      return `Kafka has no marker of this site although its log was there (topic deleted, or another cluster): going on ` +
-        `behind position ${after}; one transaction may be there twice`;
-    case "rolled-back":
-      return `The log on this disk is older than what Kafka has of it (an old image was restored): what is missing here is ` +
-        `lost for local clients, what comes now is new; going on behind position ${after}`;
-    case "foreign":
-      return `Another log has written to Kafka as this site (a clone, an old image, or a new disk): going on behind ` +
-        `position ${after} of this one`;
-    case "lost":
-      return `Kafka has lost records that it had acknowledged: what is still in the log behind position ${after} goes again`;
   }
 }
