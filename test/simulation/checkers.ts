@@ -78,6 +78,12 @@ export function withinWindow(
 /** Per (publisher, topic name, QoS as delivered) first deliveries come in send order. */
 export class InOrder {
   readonly #last = new Map<string, number>();
+  readonly #mayDrop: boolean;
+
+  /** `mayDrop`: a queue may be full, so that of a message that was sent twice only the second copy has a place. */
+  constructor(options: { readonly mayDrop: boolean }) {
+    this.#mayDrop = options.mayDrop;
+  }
 
   check(incarnation: Incarnation, sent: Sent, delivered: Delivered): void {
     if (sent.retain) return; // replays of retained messages are in log order, old ones after new ones of other names

@@ -38,6 +38,8 @@ export interface Profile {
 export interface ClientWorld {
   readonly history: History;
   readonly trace: Trace;
+  /** Queues are so short that messages are dropped, with a line in the ledger. */
+  readonly mayDrop: boolean;
   step(): number;
   /** Undefined: the gateway does not accept connections now. */
   attach(transport: SimTransport): boolean;
@@ -62,7 +64,7 @@ export class SimClient {
   isConnected = false;
   #isLeaving = false;
   #incarnation: Incarnation | undefined;
-  #order = new InOrder();
+  #order: InOrder;
   #outgoing: Outgoing[] = [];
   readonly #inFlight = new Set<number>();
   /** QoS 2 messages taken and not released, by packet identifier. */
@@ -83,6 +85,7 @@ export class SimClient {
   constructor(world: ClientWorld, profile: Profile) {
     this.#world = world;
     this.profile = profile;
+    this.#order = new InOrder(world);
   }
 
   get transport(): SimTransport | undefined {
@@ -364,7 +367,7 @@ export class SimClient {
       return this.#resend();
     }
     this.#forget();
-    this.#order = new InOrder();
+    this.#order = new InOrder(this.#world);
     this.#incarnation = history.begin(profile.clientId, { step: this.#world.step(), isHonest: profile.isHonest });
   }
 

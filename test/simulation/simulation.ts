@@ -67,6 +67,10 @@ class Simulation implements ClientWorld {
     });
   }
 
+  get mayDrop(): boolean {
+    return this.#faults.isShortQueue;
+  }
+
   step(): number {
     return this.#step;
   }
