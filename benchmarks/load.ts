@@ -10,7 +10,7 @@ import { cpuMicros, residentBytes } from "./process_figures.ts";
 import { Publisher } from "./publisher.ts";
 import { Tally } from "./tally.ts";
 
-/** Every message of every publisher goes to every subscriber. */
+/** Every message of every publisher goes to every subscriber; without subscribers, acknowledgements are counted. */
 export interface FlowSpec {
   readonly kind: "flow";
   readonly port: number;
@@ -42,8 +42,11 @@ export type LoadSpec = FlowSpec | IdleSpec;
 
 export interface FlowResult {
   readonly kind: "flow";
-  /** Deliveries in the measured time. */
+  /** Deliveries in the measured time; without subscribers, acknowledged messages. */
   readonly deliveries: number;
+  /** Messages in all, and when the first of them was sent, in milliseconds since the epoch. */
+  readonly sent: number;
+  readonly startedMs: number;
   readonly seconds: number;
   readonly brokerCpuMicros: number;
   readonly loadCpuMicros: number;
@@ -104,14 +107,15 @@ class Flow {
 
   async measure(): Promise<FlowResult> {
     const { warmUpMs, measureMs, brokerPid } = this.#spec;
+    const startedMs = Date.now();
     this.#requestTurn();
     await pause(warmUpMs);
-    const before = { deliveries: this.#deliveries, broker: cpuMicros(brokerPid), own: cpuMicros(process.pid) };
+    const before = { deliveries: this.#progress, broker: cpuMicros(brokerPid), own: cpuMicros(process.pid) };
     const startMs = performance.now();
     await pause(measureMs);
     const seconds = (performance.now() - startMs) / 1_000;
     const figures = {
-      deliveries: this.#deliveries - before.deliveries,
+      deliveries: this.#progress - before.deliveries,
       brokerCpuMicros: cpuMicros(brokerPid) - before.broker,
       loadCpuMicros: cpuMicros(process.pid) - before.own,
     };
@@ -122,7 +126,8 @@ class Flow {
       duplicates += tally.duplicates;
       reordered += tally.reordered;
     }
-    return { kind: "flow", seconds, ...figures, lost, duplicates, reordered };
+    const sent = this.#publishers.reduce((sum, publisher) => sum + publisher.sent, 0);
+    return { kind: "flow", seconds, sent, startedMs, ...figures, lost, duplicates, reordered };
   }
 
   /** Leaves no session behind. */
@@ -134,6 +139,11 @@ class Flow {
       const client = await Client.connect({ port, clientId: this.#subscriberId(index), cleanSession: true });
       await client.close();
     });
+  }
+
+  get #progress(): number {
+    if (this.#spec.subscribers > 0) return this.#deliveries;
+    return this.#publishers.reduce((sum, publisher) => sum + publisher.acknowledged, 0);
   }
 
   #subscriberId(index: number): string {

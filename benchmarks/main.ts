@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import type { BrokerKind, Runtime } from "./brokers.ts";
 import { BINARY, findMosquitto, tributary } from "./brokers.ts";
+import { measureKafka } from "./kafka.ts";
 import { measureFlows, measureIdle } from "./measure.ts";
 import type { MeasureOptions } from "./measure.ts";
 import type { FlowRow } from "./report.ts";
@@ -58,9 +59,10 @@ async function main(): Promise<void> {
     flows.push({ scenario: scenario.name, figures: await measureFlows(kinds, scenario, options) });
   }
   const idle = options.only === "" ? await measureIdle(kinds) : [];
+  const kafka = options.only === "" || options.only === "kafka" ? await measureKafka(options.runtime) : undefined;
   const settings = `${PAYLOAD_BYTES} B payload, MQTT 3.1.1, median of ${options.rounds} turns of ` +
     `${options.measureMs / 1_000} s after ${options.warmUpMs / 1_000} s, loopback`;
-  const text = toMarkdown({ brokers: kinds.map(({ name }) => name), settings, flows, idle });
+  const text = toMarkdown({ brokers: kinds.map(({ name }) => name), settings, flows, idle, kafka });
   console.log(text);
   if (options.only !== "") return; // a part must not replace the whole
   const directory = fileURLToPath(new URL("./results/", import.meta.url));

@@ -86,9 +86,9 @@ export async function measureIdle(kinds: readonly BrokerKind[]): Promise<readonl
 }
 
 async function idleFigures(broker: Broker, starts: readonly number[]): Promise<IdleFigures> {
-  const spec = { kind: "idle", run: runName(), connections: IDLE_CONNECTIONS } as const;
+  const spec = { kind: "idle", connections: IDLE_CONNECTIONS } as const;
   const idleBytes = residentBytes(broker.pid);
-  const result = await load<IdleResult>({ ...spec, port: broker.port, brokerPid: broker.pid });
+  const result = await runLoad<IdleResult>({ ...spec, port: broker.port, brokerPid: broker.pid });
   return {
     startMs: median(starts),
     residentBytes: idleBytes,
@@ -112,15 +112,14 @@ function runFlow(broker: Broker, scenario: Scenario, options: MeasureOptions): P
   const { publishers, subscribers, qos, window, persistent } = scenario;
   const { warmUpMs, measureMs } = options;
   const flow = { publishers, subscribers, qos, window, persistent, warmUpMs, measureMs, payloadBytes: PAYLOAD_BYTES };
-  return load<FlowResult>({ kind: "flow", run: runName(), port: broker.port, brokerPid: broker.pid, ...flow });
+  return runLoad<FlowResult>({ kind: "flow", port: broker.port, brokerPid: broker.pid, ...flow });
 }
 
-function runName(): string {
-  return `run${++runs}`;
-}
+type Unnamed<S> = S extends LoadSpec ? Omit<S, "run"> : never;
 
 /** Runs the load generator to its end. */
-async function load<R>(spec: LoadSpec): Promise<R> {
+export async function runLoad<R>(unnamed: Unnamed<LoadSpec>): Promise<R> {
+  const spec = { ...unnamed, run: `run${++runs}` };
   const child = spawn(process.execPath, [LOAD, JSON.stringify(spec)], { stdio: ["ignore", "pipe", "inherit"] });
   let output = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => output += text);

@@ -15,7 +15,7 @@ export interface PublisherOptions {
   readonly payloadBytes: number;
   /** Messages under way at once. */
   readonly window: number;
-  /** Receivers of every message. */
+  /** Receivers of every message; none needs a QoS above 0. */
   readonly receivers: number;
 }
 
@@ -43,8 +43,10 @@ export class Publisher {
 
   /** Messages that have arrived everywhere and are acknowledged. */
   get done(): number {
-    const everywhere = Math.floor(this.delivered / this.#options.receivers);
-    return this.#options.qos === 0 ? everywhere : Math.min(everywhere, this.acknowledged);
+    const { receivers, qos } = this.#options;
+    if (receivers === 0) return this.acknowledged;
+    const everywhere = Math.floor(this.delivered / receivers);
+    return qos === 0 ? everywhere : Math.min(everywhere, this.acknowledged);
   }
 
   /** Sends what the window allows, in one or two writes, once half of it is free. */

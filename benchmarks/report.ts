@@ -2,6 +2,7 @@
 
 import { execFileSync } from "node:child_process";
 import { cpus } from "node:os";
+import type { KafkaFigures } from "./kafka.ts";
 import type { FlowFigures, IdleFigures } from "./measure.ts";
 
 export interface FlowRow {
@@ -16,12 +17,14 @@ export interface Report {
   readonly settings: string;
   readonly flows: readonly FlowRow[];
   readonly idle: readonly IdleFigures[];
+  readonly kafka: KafkaFigures | undefined;
 }
 
 export function toMarkdown(report: Report): string {
   const lines = [`# Benchmark: ${report.brokers.toReversed().join(" against ")}`, "", ...circumstances(report), ""];
   if (report.flows.length > 0) lines.push(...flowTable(report), "");
   if (report.idle.length > 0) lines.push(...idleTable(report), "");
+  if (report.kafka !== undefined) lines.push(...kafkaTable(report.kafka), "");
   return lines.join("\n");
 }
 
@@ -84,6 +87,18 @@ function idleTable({ brokers, idle }: Report): string[] {
     row("resident, idle, MiB", ({ residentBytes }) => (residentBytes / 2 ** 20).toFixed(1)),
     row("per 1,000 idle connections, MiB", (of) => (of.bytesPerConnection * 1_000 / 2 ** 20).toFixed(1)),
     row("connections per second", (of) => Math.round(of.connectionsPerSecond).toLocaleString("en")),
+  ]);
+}
+
+function kafkaTable(figures: KafkaFigures): string[] {
+  const whole = (value: number): string => Math.round(value).toLocaleString("en");
+  return table(["into Kafka, exactly once, QoS 1, 50 publishers", "Tributary"], [
+    ["acknowledged per second, while publishing", whole(figures.acknowledgedPerSecond)],
+    ["committed per second, first PUBLISH to last record", whole(figures.committedPerSecond)],
+    ["gateway CPU, µs per message", figures.gatewayMicros.toFixed(1)],
+    ["Kafka CPU, µs per message", figures.kafkaMicros.toFixed(1)],
+    ["load CPU, µs per message", figures.loadMicros.toFixed(1)],
+    ["messages, and records beyond", `${whole(figures.messages)}, ${whole(figures.surplus)}`],
   ]);
 }
 
