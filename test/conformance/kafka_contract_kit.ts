@@ -9,6 +9,7 @@ import type {
   FetchedBatch,
   FetchedPartition,
   FetchedRecord,
+  Isolation,
   KafkaClient,
   KafkaProducer,
   KafkaTopicInfo,
@@ -115,11 +116,20 @@ export async function infoOf(client: KafkaClient, kafkaTopic: string): Promise<K
 export async function fetchOne(
   client: KafkaClient,
   topic: KafkaTopicInfo,
-  options: { readonly offset: number; readonly partition?: number; readonly maxWaitMs?: number },
+  options: {
+    readonly offset: number;
+    readonly partition?: number;
+    readonly maxWaitMs?: number;
+    readonly isolation?: Isolation;
+  },
 ): Promise<FetchedPartition> {
   const { kafkaTopic, topicId } = topic;
   const request = { kafkaTopic, topicId, partition: options.partition ?? 0, offset: options.offset };
-  const [fetched] = await client.fetch([request], { maxWaitMs: options.maxWaitMs ?? 0, maxBytes: 1024 * 1024 });
+  const [fetched] = await client.fetch([request], {
+    maxWaitMs: options.maxWaitMs ?? 0,
+    maxBytes: 1024 * 1024,
+    ...(options.isolation === undefined ? {} : { isolation: options.isolation }),
+  });
   assert.ok(fetched !== undefined);
   return fetched;
 }

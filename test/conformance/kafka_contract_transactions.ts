@@ -156,6 +156,8 @@ export function registerTransactions(contract: Contract): void {
       assert.equal(await client.endOffset({ kafkaTopic, partition: 0, isolation: "uncommitted" }), 3);
       const hidden = await fetchOne(client, topic, { offset: 2 });
       assert.deepEqual([hidden.batches.length, hidden.lastStableOffset, hidden.highWatermark], [0, 2, 3]);
+      const seen = await fetchOne(client, topic, { offset: 2, isolation: "uncommitted" });
+      assert.deepEqual(seen.batches.flatMap((batch) => batch.records.map(text)), ["half"]);
 
       const next = await openProducer(client, transactionalId);
       assert.equal(next.producerId, producer.producerId);
