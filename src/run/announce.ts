@@ -4,6 +4,7 @@
  */
 import type { Config } from "../config/config.ts";
 import { formatHostPort, isLoopback } from "../config/values.ts";
+import { limitVariable } from "../config/variables.ts";
 import type { Engine } from "../gateway/engine.ts";
 import type { Events } from "../telemetry/events.ts";
 import { VERSION } from "../version.ts";
@@ -81,13 +82,20 @@ export function tellReady(events: Events, about: {
   events.info("ready", `Ready after ${milliseconds} ms${hint}`, { milliseconds });
 }
 
-/** The system allows fewer connections than the configuration. */
-export function tellLimits(events: Events, about: { readonly asked: number; readonly connectionsMax: number }): void {
-  const { asked, connectionsMax } = about;
+/** The system allows fewer connections than the configuration: a warning only where somebody has asked for more. */
+export function tellLimits(events: Events, about: { readonly config: Config; readonly connectionsMax: number }): void {
+  const { config, connectionsMax } = about;
+  const asked = config.limits.connectionsMax;
   if (connectionsMax >= asked) return;
-  const text = `At most ${connectionsMax} connections, not the ${asked} of TRIBUTARY_CONNECTIONS_MAX: ` +
-    "the system allows no more open files; raise them with ulimit -n";
-  events.warn("limits.lowered", text, { connectionsMax });
+  const name = limitVariable("connectionsMax");
+  const isChosen = config.settings.some(({ variable, origin }) => variable === name && origin === "variable");
+  const why = "the system allows no more open files (ulimit -n)";
+  if (isChosen) {
+    const text = `At most ${connectionsMax} connections, not the ${asked} of ${name}: ${why}`;
+    events.warn("limits.lowered", text, { connectionsMax });
+  } else {
+    events.info("limits.lowered", `At most ${connectionsMax} connections: ${why}`, { connectionsMax });
+  }
 }
 
 function counted(count: number, what: string): string {

@@ -29,12 +29,16 @@ const EMBEDDED: KafkaSide = {
   connect: () => Promise.resolve(undefined),
 };
 
+/** Begins to load the client; connects to nothing yet. */
 export function createKafkaSide(
   kafka: KafkaConfig | undefined,
   { environment, tell }: { readonly environment: RunEnvironment; readonly tell: Tell },
 ): KafkaSide {
   if (kafka === undefined) return EMBEDDED;
   const { site, routes } = kafka;
+  // Loading the client takes half a second: meanwhile the log opens.
+  const loading = createConfiguredClient(kafka, environment);
+  loading.catch(() => undefined); // told by `connect`
   // The engine needs the router to open, the edge needs the opened engine: until then nothing is known of Kafka's topics.
   let edge: Edge | undefined;
   return {
@@ -46,7 +50,7 @@ export function createKafkaSide(
     async connect(engine) {
       const { gateway, log, epoch } = engine;
       const connected = new Edge({
-        client: await createConfiguredClient(kafka, environment),
+        client: await loading,
         log,
         platform: environment.platform,
         site,

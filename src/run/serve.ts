@@ -100,7 +100,7 @@ async function open(
   });
   closers.push(() => listeners.close()); // first of all: nobody is let in while the rest closes
   tellListeners(events, { listeners, config, access: access.summary });
-  tellLimits(events, { asked: config.limits.connectionsMax, connectionsMax: limits.connectionsMax });
+  tellLimits(events, { config, connectionsMax: limits.connectionsMax });
   const milliseconds = Math.round(clock.nowMs() - startedMs);
   tellReady(events, { milliseconds, isTerminal: environment.stderr.isTerminal });
 }

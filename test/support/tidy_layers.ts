@@ -18,6 +18,7 @@ const adapterEntry = ["node:", "adapters/common/", "src/run.ts", "src/run/", "sr
 export const layers: readonly Layer[] = [
   { path: "src/errors.ts", mayImport: [] },
   { path: "src/limits.ts", mayImport: ["src/errors.ts"] },
+  { path: "src/version.ts", mayImport: [] },
   { path: "src/ports.ts", mayImport: ["src/errors.ts"] },
   { path: "src/mqtt/", mayImport: ["src/errors.ts", "src/limits.ts", "mqtt-packet"] },
   { path: "src/log/", mayImport: [...foundation, "src/mqtt/", "src/telemetry/"] },

@@ -103,12 +103,17 @@ test("without an HTTP listener there is none", async (t) => {
   assert.equal(program.network.http, undefined);
 });
 
-test("fewer descriptors than connections: it says so and announces no more to the network", async (t) => {
-  const program = await TestProgram.ready(t, { connectionsAllowed: 900 });
-  assert.equal(program.network.mqtt?.connectionsMax, 900);
-  const told = eventsOf(program).find(({ event }) => event === "limits.lowered");
-  assert.deepEqual([told?.["level"], told?.["connectionsMax"]], ["WARN", 900]);
-  assert.match(String(told?.["message"]), /At most 900 connections, not the 20000 .+ ulimit -n/);
+test("fewer descriptors than connections: the network is told, and the operator warned who asked for more", async (t) => {
+  for (const [env, level] of [[{}, "INFO"], [{ TRIBUTARY_CONNECTIONS_MAX: "5000" }, "WARN"]] as const) {
+    const program = await TestProgram.ready(t, { env, connectionsAllowed: 900 });
+    assert.equal(program.network.mqtt?.connectionsMax, 900);
+    const told = eventsOf(program).find(({ event }) => event === "limits.lowered");
+    assert.deepEqual([told?.["level"], told?.["connectionsMax"]], [level, 900]);
+    assert.match(String(told?.["message"]), /^At most 900 connections.*: .+ \(ulimit -n\)$/);
+  }
+  const enough = await TestProgram.ready(t, { env: { TRIBUTARY_CONNECTIONS_MAX: "800" }, connectionsAllowed: 900 });
+  assert.equal(enough.network.mqtt?.connectionsMax, 800);
+  assert.ok(!enough.stderr.includes("limits.lowered"));
 });
 
 test("what is damaged on disk is named at the start and the rest serves", async (t) => {
