@@ -140,7 +140,7 @@ export class Connecting {
   ): void {
     const { log, limits, connectionOf } = this.#hub;
     const { packet, expirySeconds } = about;
-    const will = packet.will && { ...packet.will, payload: packet.will.payload.slice() };
+    const will = packet.will && { ...packet.will, payload: new Uint8Array(packet.will.payload) };
     log.append(
       { type: "session-connected", session: session.number, expirySeconds, will, atMs: log.clock.nowMs() },
       { logged: session.logged },

@@ -225,10 +225,12 @@ export class Delivery {
   #load(connection: Connection, position: number): void {
     if (connection.loading) return;
     connection.loading = true;
-    this.#hub.log.reader.load(position).then(() => {
+    const { log } = this.#hub;
+    const goOn = (): void => {
       connection.loading = false;
       this.pump(connection);
-    }, (error: unknown) => {
+    };
+    log.reader.load(position).then((isThere) => isThere ? goOn() : log.after({ run: goOn }), (error: unknown) => {
       // The store reports what cannot be read as damage; a rejected read means that it is closed or failing.
       this.#hub.tell("error", "log.read-failed", `Cannot read the log: ${String(error)}`);
       connection.loading = false;

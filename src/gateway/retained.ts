@@ -41,6 +41,7 @@ export class Retained {
     const connection = this.#hub.connectionOf.get(session);
     const replay = session.replays.values().next().value;
     if (connection === undefined || !connection.isOpen || this.#loading.has(session)) return;
+    if (replay !== undefined && replay.upTo > this.#hub.log.committedThrough) return; // its SUBACK comes first
     if (replay === undefined) {
       this.#plans.delete(session);
       return;
@@ -124,9 +125,11 @@ export class Retained {
   #load(session: Session, position: number): void {
     if (this.#loading.has(session)) return;
     this.#loading.add(session);
-    this.#hub.log.reader.load(position).then(() => {
+    const { log } = this.#hub;
+    const goOn = (): void => {
       this.#loading.delete(session);
       this.replay(session);
-    }, () => this.#loading.delete(session));
+    };
+    log.reader.load(position).then((isThere) => isThere ? goOn() : log.after({ run: goOn }), () => this.#loading.delete(session));
   }
 }

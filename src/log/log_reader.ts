@@ -84,10 +84,13 @@ export class LogReader {
     }
   }
 
-  /** Brings the row of the position, and some behind it, into memory. Rejects with a TributaryError `store.*`. */
-  async load(position: number): Promise<void> {
+  /**
+   * Brings the row of the position, and some behind it, into memory. False: the row is on its way into the store, ask
+   * again after the next commit. Rejects with a TributaryError `store.*`.
+   */
+  async load(position: number): Promise<boolean> {
     const row = this.#space.rowAt(position);
-    if (row === undefined) return;
+    if (row === undefined) return true;
     const { rows, damaged } = await this.#store.readRows(row.first, { maxBytes: LIMITS.readPageBytes });
     for (const damage of damaged) this.#damage(damage);
     // Behind the asked row first, so that it is the newest in the cache.
@@ -96,11 +99,10 @@ export class LogReader {
       const known = this.#space.rowAt(read.first);
       if (known?.first === read.first && known.span === read.span) this.#cache.add(read.first, read.body);
     }
-    // A row on its way into the store is not there yet: the caller asks again.
-    const settled = this.#space.rowAt(position) === row && !row.busy;
-    if (settled && this.#cache.entries(row.first) === undefined) {
-      this.#damage({ kind: "row", key: String(row.first), first: row.first, span: row.span });
-    }
+    if (this.lookUp(position) !== undefined) return true;
+    if (this.#space.rowAt(position) !== row || row.busy) return false;
+    this.#damage({ kind: "row", key: String(row.first), first: row.first, span: row.span });
+    return true;
   }
 
   /**

@@ -91,12 +91,21 @@ export class InOrder {
     const last = this.#last.get(key) ?? 0;
     const counts = incarnation.received.get(sent.id);
     if (counts !== undefined && counts.some((count) => count > 0)) return; // not the first
+    if (sent.order < last && sent.isResent && this.#mayHaveMissedOne(incarnation, sent, delivered)) return;
     require(
       sent.order > last,
       "first deliveries in send order",
       () => `${incarnation.clientId} got ${sent.id} (${sent.order}) after number ${last} of ${key}`,
     );
     this.#last.set(key, sent.order);
+  }
+
+  /** Of a message that was sent twice the first copy had no place if nobody had asked yet, or was there for QoS 0. */
+  #mayHaveMissedOne(incarnation: Incarnation, sent: Sent, delivered: Delivered): boolean {
+    if (delivered.qos === 0 || this.#mayDrop) return true;
+    return !incarnation.interests.some((interest) =>
+      interest.sureStep < sent.sentStep && filterMatches(interest.topicFilter, sent.topicName)
+    );
   }
 }
 

@@ -345,16 +345,14 @@ class Simulation implements ClientWorld {
 }
 
 /** Runs one seed. Throws SimulationFailed with the end of the trace. */
-export async function simulate(seed: number, steps: number): Promise<RunResult> {
+export async function simulate(seed: number, steps: number, traceLines = 40): Promise<RunResult> {
   const simulation = new Simulation(seed);
   try {
     return await simulation.run(steps);
   } catch (error) {
     const text = error instanceof BrokenPromise ? error.message : String(error instanceof Error ? error.stack : error);
     throw new SimulationFailed(
-      `${text}\n  at step ${simulation.step()}, after:\n    ${
-        simulation.trace.end(Number(globalThis.process?.env.TRACE ?? 40)).join("\n    ")
-      }\n` +
+      `${text}\n  at step ${simulation.step()}, after:\n    ${simulation.trace.end(traceLines).join("\n    ")}\n` +
         `  replay: node test/simulation/main.ts --seed ${seed} --steps ${steps}`,
       { cause: error },
     );

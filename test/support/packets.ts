@@ -42,5 +42,5 @@ export function publish(
 
 /** Topic name and payload of received PUBLISH packets, `topic=payload`. */
 export function texts(packets: readonly Extract<Packet, { cmd: "publish" }>[]): string[] {
-  return packets.map((packet) => `${packet.topic}=${packet.payload}`);
+  return packets.map((packet) => `${packet.topic}=${packet.payload.toString()}`);
 }
