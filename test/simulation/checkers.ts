@@ -104,7 +104,7 @@ export class InOrder {
   #mayHaveMissedOne(incarnation: Incarnation, sent: Sent, delivered: Delivered): boolean {
     if (delivered.qos === 0 || this.#mayDrop) return true;
     return !incarnation.interests.some((interest) =>
-      interest.sureStep < sent.sentStep && filterMatches(interest.topicFilter, sent.topicName)
+      interest.unsureStep === Infinity && mustDeliver(interest, incarnation, sent)
     );
   }
 }
