@@ -2,7 +2,13 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import type { Packet } from "mqtt-packet";
+import { Writer } from "../../../src/log/bytes.ts";
 import type { RouteChoice } from "../../../src/log/entry.ts";
+import { writeEntry, writeRowHeader } from "../../../src/log/entry_codec.ts";
+import { LogReader } from "../../../src/log/log_reader.ts";
+import { Space } from "../../../src/log/space.ts";
+import { State } from "../../../src/log/state.ts";
+import type { Store, StoredRow } from "../../../src/ports.ts";
 import { TestGateway } from "../../support/engine.ts";
 import { test } from "../../support/test.ts";
 
@@ -42,3 +48,82 @@ test("a page of routed messages ends with what is on disk, not with positions th
   const [started] = gateway.engine.log.state.epochs.slice(-1);
   assert.ok(page.through < (started?.first ?? 0), `${page.through} lies before the restart's first position`);
 });
+
+const decoder = new TextDecoder();
+
+/** Two rows with one routed message each; they are merged into one while the store reads the second. */
+function mergedWhileRead(options: { readonly busy: boolean }): {
+  readonly reader: LogReader;
+  readonly settle: () => void;
+} {
+  const space = new Space();
+  const rows = [1, 2].map((position) => storedRow(position, [position]));
+  space.load(rows.map(({ first, span, routedThrough, body }) => ({ first, span, routedThrough, bytes: body.length })));
+  const merged = storedRow(1, [1, 2]);
+  const places = [1, 2].flatMap((position) => space.rowAt(position) ?? []);
+  let [isMerged, settle] = [false, (): void => {}];
+  const unused = (): never => {
+    throw new Error("not used here");
+  };
+  const store: Store = {
+    open: unused,
+    commit: unused,
+    readLosses: unused,
+    close: unused,
+    readRows: (from) => {
+      const read = isMerged ? [merged] : rows.filter(({ first, span }) => first + span > from);
+      if (!isMerged) {
+        isMerged = true;
+        const row = space.replace(places, merged, 2);
+        row.busy = options.busy;
+        settle = () => row.busy = false;
+      }
+      return Promise.resolve({ rows: read, damaged: [] });
+    },
+  };
+  const reader = new LogReader({ store, space, state: new State(space) });
+  return { reader, settle: () => settle() };
+}
+
+function storedRow(first: number, positions: readonly number[]): StoredRow {
+  const out = new Writer(256);
+  writeRowHeader(out, 0);
+  let last = first;
+  for (const position of positions) {
+    const payload = new TextEncoder().encode(String(position));
+    const message = {
+      topicName: "up",
+      payload,
+      qos: 1,
+      retain: false,
+      properties: undefined,
+      clientId: "",
+      receivedMs: 0,
+    };
+    writeEntry(out, position - last, {
+      type: "message",
+      message: { ...message, qos: 1 },
+      route: ROUTE,
+      fromKafka: false,
+      skipped: [],
+    });
+    last = position;
+  }
+  return { first, span: positions.length, routedThrough: last, body: out.copy() };
+}
+
+for (const busy of [true, false]) {
+  test(`routed messages of rows that are merged while they are read are not passed over (busy: ${busy})`, async () => {
+    const { reader, settle } = mergedWhileRead({ busy });
+    const got: string[] = [];
+    let through = 1;
+    for (let round = 0; round < 3 && got.length === 0; round++) {
+      const page = await reader.readRouted(through + 1, { maxBytes: 1_000_000, committedThrough: 2 });
+      if (page.messages.length === 0) assert.ok(page.through < 2, `passed over up to ${page.through}`);
+      got.push(...page.messages.map(({ entry }) => decoder.decode(entry.message.payload)));
+      through = page.through;
+      settle();
+    }
+    assert.deepEqual(got, ["2"]);
+  });
+}

@@ -1,0 +1,160 @@
+/** Rows and snapshots come back as they were written, and what is no row is refused, not misread. */
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { UnreadableBytes, Writer } from "../../../src/log/bytes.ts";
+import type { Entry } from "../../../src/log/entry.ts";
+import { readRow, writeEntry, writeRowHeader } from "../../../src/log/entry_codec.ts";
+import { readEdge, readSession, writeEdge, writeSession } from "../../../src/log/snapshot.ts";
+import type { Delivery } from "../../../src/mqtt/places.ts";
+import { Session } from "../../../src/mqtt/session.ts";
+import { digestOf } from "../../support/state_digest.ts";
+import { State } from "../../../src/log/state.ts";
+import { test } from "../../support/test.ts";
+import { ENTRIES, record, subscription, subscriptionId, will } from "./entry_generators.ts";
+
+function pack(entries: readonly Entry[], distances: readonly number[]): Uint8Array {
+  const out = new Writer(16);
+  writeRowHeader(out, 1_700_000_000_123);
+  entries.forEach((entry, index) => writeEntry(out, distances[index] ?? 1, entry));
+  return out.copy();
+}
+
+for (const [type, arbitrary] of Object.entries(ENTRIES)) {
+  test(`an entry "${type}" comes back as it was written`, () => {
+    fc.assert(
+      fc.property(arbitrary, (entry) => {
+        const { atMs, entries } = readRow(7, pack([entry], [0]));
+        assert.equal(atMs, 1_700_000_000_123);
+        assert.deepEqual(entries, [{ position: 7, entry }]);
+      }),
+      { numRuns: 60 },
+    );
+  });
+}
+
+const anyEntry = fc.oneof(...Object.values(ENTRIES));
+const row = fc.array(fc.tuple(anyEntry, fc.integer({ min: 1, max: 100_000 })), { minLength: 1, maxLength: 12 });
+
+test("a row of many entries with holes keeps every position", () => {
+  fc.assert(fc.property(row, fc.nat(), (pairs, first) => {
+    let position = first;
+    const expected = pairs.map(([entry, distance], index) => {
+      position += index === 0 ? 0 : distance;
+      return { position, entry };
+    });
+    const distances = pairs.map(([, distance], index) => index === 0 ? 0 : distance);
+    assert.deepEqual(readRow(first, pack(pairs.map(([entry]) => entry), distances)).entries, expected);
+  }));
+});
+
+test("a row that ends early, or any other bytes, is refused as unreadable and nothing else", () => {
+  const readOrRefuse = (bytes: Uint8Array): void => {
+    try {
+      readRow(1, bytes);
+    } catch (error) {
+      assert.ok(error instanceof UnreadableBytes, String(error));
+    }
+  };
+  fc.assert(fc.property(row, fc.nat(), fc.nat({ max: 255 }), (pairs, at, byte) => {
+    const body = pack(pairs.map(([entry]) => entry), [0]);
+    readOrRefuse(body.slice(0, at % body.length));
+    body[at % body.length] = byte;
+    readOrRefuse(body);
+  }));
+  fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), readOrRefuse));
+});
+
+const place = record({
+  position: fc.integer({ min: 1, max: 1e12 }),
+  qos: fc.constantFrom(1 as const, 2 as const),
+  bytes: fc.nat({ max: 1e9 }),
+  options: fc.nat({ max: 3 }),
+  done: fc.boolean(),
+});
+
+const sessions = record({
+  places: fc.array(place, { maxLength: 30 }),
+  subscriptions: fc.uniqueArray(fc.tuple(subscription, subscriptionId), {
+    maxLength: 6,
+    selector: ([request]) => request.topicFilter,
+  }),
+  received: fc.array(fc.tuple(fc.integer({ min: 1, max: 65_535 }), fc.maxSafeNat()), { maxLength: 5 }),
+  released: fc.array(fc.maxSafeNat(), { maxLength: 5 }),
+  will: fc.option(record({ will, dueMs: fc.option(fc.maxSafeNat(), { nil: undefined }) }), { nil: undefined }),
+  connected: fc.boolean(),
+  durable: fc.boolean(),
+  expirySeconds: fc.nat({ max: 0xffff_ffff }),
+  disconnectedAtMs: fc.option(fc.maxSafeNat(), { nil: undefined }),
+  replay: fc.option(record({ after: fc.maxSafeNat(), upTo: fc.maxSafeNat() }), { nil: undefined }),
+});
+
+const DELIVERIES = [0, 1, 2, 3].map((number) => ({
+  qos: number === 3 ? 2 : number as 0 | 1 | 2, // exactly those
+  retainAsPublished: number % 2 === 0,
+  subscriptionIds: number > 1 ? [number, 268_435_455] : [],
+  retained: number > 1,
+}));
+
+function deliveryAt(index: number): Delivery {
+  const delivery = DELIVERIES[index];
+  assert.ok(delivery !== undefined);
+  return delivery;
+}
+
+test("a session's snapshot comes back as it was", () => {
+  fc.assert(fc.property(sessions, fc.maxSafeNat(), (shape, asOf) => {
+    const about = { number: 9, clientId: "c\u00e4", owner: "o", durable: shape.durable, logged: true };
+    const session = new Session(about);
+    Object.assign(session, {
+      connected: shape.connected,
+      expirySeconds: shape.expirySeconds,
+      disconnectedAtMs: shape.disconnectedAtMs,
+      will: shape.will,
+    });
+    if (shape.durable) {
+      for (const [request, id] of shape.subscriptions) {
+        session.subscriptions.set(request.topicFilter, { session, request, subscriptionId: id });
+      }
+      for (const [packetId, position] of shape.received) session.received.set(packetId, position);
+      for (const released of shape.released) session.released.add(released);
+      if (shape.replay !== undefined) session.replays.set("f", { topicFilter: "f", ...shape.replay });
+      for (const { position, qos, bytes, options } of shape.places) {
+        session.places.add(position, { delivery: deliveryAt(options), qos, bytes });
+      }
+      shape.places.forEach(({ done }, index) => done && session.places.complete(index + 1));
+    }
+    const read = readSession(9, writeSession(session, asOf));
+    assert.equal(read.asOf, asOf);
+    const fields = (
+      { connected, disconnectedAtMs, will: owed }: Session,
+    ): unknown => [connected, disconnectedAtMs, owed];
+    assert.deepEqual(fields(read), fields(session));
+    assert.deepEqual(digest(read), digest(session));
+    assert.equal(read.places.waitingBytes, session.places.waitingBytes);
+    assert.equal(read.places.count, session.places.count);
+  }));
+});
+
+function digest(session: Session): unknown {
+  const state = new State({ hold: () => {}, release: () => {} });
+  state.sessions.set(session.number, session);
+  return digestOf(state);
+}
+
+test("the snapshot of positions and epochs comes back as it was", () => {
+  const reached = record({
+    kafkaTopic: fc.string(),
+    topicId: fc.string(),
+    partition: fc.nat(),
+    offset: fc.maxSafeNat(),
+  });
+  const edge = record({
+    asOf: fc.maxSafeNat(),
+    nextSession: fc.maxSafeNat(),
+    uplinkThrough: fc.maxSafeNat(),
+    droppedThrough: fc.maxSafeNat(),
+    downlink: fc.array(reached, { maxLength: 5 }),
+    epochs: fc.array(record({ epoch: fc.string(), first: fc.maxSafeNat() }), { maxLength: 5 }),
+  });
+  fc.assert(fc.property(edge, (snapshot) => assert.deepEqual(readEdge(writeEdge(snapshot)), snapshot)));
+});
