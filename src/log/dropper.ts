@@ -30,7 +30,9 @@ export async function findDroppable(
     const row = parts.space.routedFrom(through + 1);
     if (row === undefined || row.busy || row.first + row.span - 1 > options.through) break;
     let routedThrough = 0;
-    for (const { position, entry } of await parts.reader.rowMessages(row)) {
+    const messages = await parts.reader.rowMessages(row);
+    if (messages === undefined) break; // being rewritten: what is in it must not be given up unnamed
+    for (const { position, entry } of messages) {
       if (position < options.from || entry.route === undefined) continue;
       if (!entry.route.dropOldest) {
         routedThrough = position;

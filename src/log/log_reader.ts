@@ -124,7 +124,8 @@ export class LogReader {
         return { messages, through: Math.max(through, onDisk), bytes };
       }
       if (row.busy) return { messages, through, bytes }; // being rewritten: readable after the next commit
-      if (!this.#damaged.has(row.first) && this.#cache.entries(row.first) === undefined) await this.load(row.first);
+      if (!await this.#isReadable(row)) return { messages, through, bytes };
+      if (this.#space.routedFrom(through + 1) !== row) continue; // merged with others while it was read
       for (const { position, entry } of this.#entries(row.first)) {
         if (position <= through || entry.type !== "message" || entry.route === undefined) continue;
         if (entry.route.dropOldest && position <= this.#state.droppedThrough) continue;
@@ -138,12 +139,23 @@ export class LogReader {
     return { messages, through, bytes };
   }
 
-  /** All messages of a row. Rejects with a TributaryError `store.*`. */
-  async rowMessages(row: Row): Promise<readonly { readonly position: number; readonly entry: MessageEntry }[]> {
-    if (!this.#damaged.has(row.first) && this.#cache.entries(row.first) === undefined) await this.load(row.first);
+  /**
+   * All messages of a row. Undefined: the row has been replaced, or is on its way into the store. Rejects with a
+   * TributaryError `store.*`.
+   */
+  async rowMessages(
+    row: Row,
+  ): Promise<readonly { readonly position: number; readonly entry: MessageEntry }[] | undefined> {
+    if (!await this.#isReadable(row) || this.#space.rowAt(row.first) !== row) return undefined;
     return this.#entries(row.first).flatMap(({ position, entry }) =>
       entry.type === "message" ? [{ position, entry }] : []
     );
+  }
+
+  /** Brings the row into memory. False: it is on its way into the store. Also true for one that was replaced meanwhile. */
+  async #isReadable(row: Row): Promise<boolean> {
+    if (this.#damaged.has(row.first) || this.#cache.has(row.first)) return true;
+    return await this.load(row.first);
   }
 
   /** Whether anything with a route waits behind the position. */

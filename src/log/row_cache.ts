@@ -41,6 +41,10 @@ export class RowCache {
     this.#bytes -= row.body.byteLength;
   }
 
+  has(first: number): boolean {
+    return this.#rows.has(first);
+  }
+
   /** All entries of the row, or undefined if it is not here. Throws UnreadableBytes. */
   entries(first: number): readonly PlacedEntry[] | undefined {
     const row = this.#use(first);
