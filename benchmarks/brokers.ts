@@ -5,7 +5,17 @@
 
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { performance } from "node:perf_hooks";
@@ -39,6 +49,15 @@ export interface Broker {
 const root = fileURLToPath(new URL("../", import.meta.url));
 
 export const BINARY: string = join(root, "dist", "tributary");
+
+/** Whether sources changed after the binary was built: its figures would be told of the wrong commit. */
+export function isBinaryStale(): boolean {
+  const builtMs = statSync(BINARY).mtimeMs;
+  return ["src", "adapters"].some((folder) =>
+    readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
+      .some((name) => name.endsWith(".ts") && statSync(join(root, folder, name)).mtimeMs > builtMs)
+  );
+}
 
 /** Where distributions put it, which is not on everybody's PATH. */
 const MOSQUITTO_PLACES = [

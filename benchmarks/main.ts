@@ -1,5 +1,5 @@
 /**
- * The bench: `npm run bench -- [--runtime binary|bun|node|deno] [--rounds 3] [--seconds 1.5] [--only TEXT] [--name NAME]`.
+ * The bench: `npm run bench -- [--runtime binary|bun|node|deno] [--rounds 3] [--seconds 1.2] [--only TEXT] [--name NAME]`.
  * Compares the gateway with Mosquitto, where that is installed, in one run; prints Markdown and writes it to
  * benchmarks/results/NAME.md. The figures to trust are the ratios.
  */
@@ -8,7 +8,7 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import type { BrokerKind, Runtime } from "./brokers.ts";
-import { BINARY, findMosquitto, tributary } from "./brokers.ts";
+import { BINARY, findMosquitto, isBinaryStale, tributary } from "./brokers.ts";
 import { measureKafka } from "./kafka.ts";
 import { measureFlows, measureIdle } from "./measure.ts";
 import type { MeasureOptions } from "./measure.ts";
@@ -18,7 +18,7 @@ import { PAYLOAD_BYTES, SCENARIOS } from "./scenarios.ts";
 
 const RUNTIMES: readonly Runtime[] = ["binary", "bun", "node", "deno"];
 
-const WARM_UP_MS = 1_000;
+const WARM_UP_MS = 800;
 
 interface Options extends MeasureOptions {
   readonly runtime: Runtime;
@@ -31,7 +31,7 @@ function readOptions(): Options {
     options: {
       runtime: { type: "string", default: existsSync(BINARY) ? "binary" : "bun" },
       rounds: { type: "string", default: "3" },
-      seconds: { type: "string", default: "1.5" },
+      seconds: { type: "string", default: "1.2" },
       only: { type: "string", default: "" },
       name: { type: "string" },
     },
@@ -52,6 +52,8 @@ async function main(): Promise<void> {
   const options = readOptions();
   const mosquitto = findMosquitto();
   if (mosquitto === undefined) console.error("Mosquitto is not installed: only Tributary is measured, without ratios");
+  const isStale = options.runtime === "binary" && isBinaryStale();
+  if (isStale) console.error("The binary is older than the sources: npm run build, or --runtime bun");
   const kinds: readonly BrokerKind[] = [...(mosquitto === undefined ? [] : [mosquitto]), tributary(options.runtime)];
   const flows: FlowRow[] = [];
   for (const scenario of SCENARIOS.filter(({ name }) => name.includes(options.only))) {
@@ -61,7 +63,9 @@ async function main(): Promise<void> {
   const idle = options.only === "" ? await measureIdle(kinds) : [];
   const kafka = options.only === "" || options.only === "kafka" ? await measureKafka(options.runtime) : undefined;
   const settings = `${PAYLOAD_BYTES} B payload, MQTT 3.1.1, median of ${options.rounds} turns of ` +
-    `${options.measureMs / 1_000} s after ${options.warmUpMs / 1_000} s, loopback`;
+    `${options.measureMs / 1_000} s after ${options.warmUpMs / 1_000} s, loopback${
+      isStale ? "; the binary was built before the sources changed" : ""
+    }`;
   const text = toMarkdown({ brokers: kinds.map(({ name }) => name), settings, flows, idle, kafka });
   console.log(text);
   if (options.only !== "") return; // a part must not replace the whole

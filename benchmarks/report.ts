@@ -1,7 +1,7 @@
 /** Results as Markdown: ratios against the first broker, the reference, where there is one. Measures nothing. */
 
 import { execFileSync } from "node:child_process";
-import { cpus } from "node:os";
+import { cpus, loadavg } from "node:os";
 import type { KafkaFigures } from "./kafka.ts";
 import type { FlowFigures, IdleFigures } from "./measure.ts";
 
@@ -35,6 +35,8 @@ function circumstances({ settings }: Report): string[] {
     `${process.platform}-${process.arch}`,
     `- commit ${commit()}, load generator on Bun ${process.versions["bun"] ?? "?"}`,
     `- ${settings}`,
+    // Of the last minutes, our own two processes included: above three, others took part of the figures.
+    `- load average when it ended: ${loadavg().map((load) => load.toFixed(1)).join(", ")} (1, 5, 15 minutes)`,
     "- CPU is user and system time of all threads; a rate with ≥ was limited by the load generator",
   ];
 }
