@@ -113,7 +113,8 @@ export class InOrder {
 export function qos2Once(history: History): void {
   for (const incarnation of history.incarnations) {
     for (const [id, counts] of incarnation.received) {
-      if (history.sent.get(id)?.retain ?? false) continue;
+      const sent = history.sent.get(id);
+      if (!incarnation.isHonest || sent === undefined || sent.retain || !sent.isHonest) continue;
       require(counts[2] <= 1, "QoS 2 exactly once", () => `${incarnation.clientId} got ${id} ${counts[2]} times`);
     }
   }

@@ -179,6 +179,7 @@ export class SimClient {
       ackedStep: undefined,
       refused: false,
       isResent: false,
+      isHonest: this.profile.isHonest,
     };
     history.addSent(sent);
     if (qos === 0) return this.#sendMessage(sent, 0, false);

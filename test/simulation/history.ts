@@ -21,6 +21,8 @@ export interface Sent {
   refused: boolean;
   /** Sent more than once, so that there may be several copies. */
   isResent: boolean;
+  /** Its publisher keeps the rules: one that sends PUBREL at will gets its message twice. */
+  readonly isHonest: boolean;
 }
 
 /** A subscription of one incarnation of a session. */

@@ -1,6 +1,6 @@
 /** What happened in a run: the last lines for people, a hash of all of them to compare runs and runtimes. */
 
-const KEPT_LINES = 2_000;
+const KEPT_LINES = 4_000;
 
 export class Trace {
   #hash = 0x811c9dc5;
