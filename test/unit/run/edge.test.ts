@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import type { Packet } from "mqtt-packet";
 import { type MetricName, METRICS } from "../../../src/telemetry/metric_table.ts";
+import { SimClient } from "../../simulation/sim_client.ts";
 import { SimKafka } from "../../simulation/sim_kafka.ts";
 import { VirtualPlatform } from "../../simulation/virtual_clock.ts";
 import { type MemoryClient, type ProgramOptions, TestProgram } from "../../support/program.ts";
@@ -115,6 +116,10 @@ test("a message goes up once, a record comes down, and the metrics say so", asyn
   await shows(program, `downlink_position{kafka_topic="mqtt-to-plant-7",partition="2"}`, 3); // two records and a marker
   await shows(program, `downlink_lag_records{kafka_topic="mqtt-to-plant-7",partition="2"}`, 0);
   assert.deepEqual(recordsOf(kafka, "mqtt-messages"), [["a/b", "up"]], "what came down does not go up");
+  kafka.deleteTopic("mqtt-to-plant-7");
+  await program.advance(2_000);
+  await shows(program, `downlink_lag_records{kafka_topic="mqtt-to-plant-7",partition="2"}`, undefined);
+  await shows(program, `downlink_position{kafka_topic="mqtt-to-plant-7",partition="2"}`, undefined);
 });
 
 test("while Kafka is away the lag grows in messages, bytes and seconds and /readyz says why; then all is sent", async (t) => {
@@ -122,9 +127,11 @@ test("while Kafka is away the lag grows in messages, bytes and seconds and /read
   const program = await start({ TRIBUTARY_READY_LAG_SECONDS: "60" });
   await program.advance(1_000);
   kafka.link("plant-7").reachable = false;
-  const client = await program.connect();
-  for (let messageId = 1; messageId <= 10; messageId++) client.send(publish("a", messageId, "x".repeat(1_000)));
-  await acknowledged(program, client, 10);
+  const client = await program.connect({ clean: false });
+  // With QoS 2 the log has entries between the messages that do not go up.
+  client.send({ ...publish("a", 10, "x".repeat(1_000)), qos: 2 } as Packet);
+  for (let messageId = 1; messageId <= 9; messageId++) client.send(publish("a", messageId, "x".repeat(1_000)));
+  await acknowledged(program, client, 9);
   await program.advance(30_000);
   await shows(program, "uplink_connected", 0);
   await shows(program, "uplink_lag_messages", 10);
@@ -216,6 +223,38 @@ test("a payload larger than its Kafka topic takes is refused at PUBLISH, once th
   await program.advance(250);
   assert.deepEqual(client.take("puback").map(({ reasonCode }) => reasonCode).at(-1), 0x83);
   assert.equal(await program.metric(`publishes_refused_total{reason_code="131"}`), 1);
+  const old = await program.connect({ clientId: "old", protocolVersion: 4 });
+  old.send(publish("a/3", 3, "x".repeat(3_000)));
+  await acknowledged(program, old); // 3.1.1 cannot be told
+  await shows(program, `losses_total{reason="kafka-refused"}`, 1);
+});
+
+test("QoS 0 on a route finds the log full: delivered here, lost for Kafka", async (t) => {
+  const program = await world(t).start();
+  const client = await program.connect();
+  client.send({ cmd: "subscribe", messageId: 9, subscriptions: [{ topic: "#", qos: 0 }] });
+  program.disk.setDiskFull(true);
+  client.send(publish("a"));
+  await acknowledged(program, client); // its commit finds out
+  client.send({ ...publish("b"), qos: 0 } as Packet);
+  await program.until(() => client.take("publish").some(({ topic }) => topic === "b"), "the message");
+  await shows(program, `losses_total{reason="log-full"}`, 1);
+});
+
+test("records that Kafka deleted before they were read are a gap", async (t) => {
+  const { kafka, start } = world(t);
+  kafka.createTopic({ kafkaTopic: "chat", partitions: 1 });
+  const first = await start({ TRIBUTARY_ROUTES: "chat/# <- chat from=earliest" });
+  await first.advance(1_000);
+  await first.stop();
+  const application = await kafka.client("application").openProducer({ transactionalId: "app", timeoutMs: 10_000 });
+  const [key, value] = [new TextEncoder().encode("chat/1"), new TextEncoder().encode("x")];
+  const record = { kafkaTopic: "chat", partition: 0, timestampMs: kafka.clock.wallMs(), headers: [], key, value };
+  await application.transact([record, record], { maxRequestBytes: 1_000_000 });
+  kafka.deleteRecords({ kafkaTopic: "chat", partition: 0, offset: 2 });
+  const second = await start({ TRIBUTARY_ROUTES: "chat/# <- chat from=earliest" }, { disk: first.disk });
+  await second.advance(2_000);
+  await shows(second, `losses_total{reason="kafka-gap"}`, 2);
 });
 
 test("a second gateway of the same site takes over: the first says so, sends nothing more and goes on serving", async (t) => {
@@ -254,13 +293,20 @@ test("full=drop-oldest gives up the oldest messages while Kafka is away, with a 
 
 test("a stop while Kafka does not answer ends in time and keeps what waits", async (t) => {
   const { kafka, start } = world(t);
-  const program = await start();
+  let closed = 0;
+  const createKafkaClient = () => {
+    const client = kafka.client("plant-7");
+    const close = (): Promise<void> => (closed++, SimClient.prototype.close.call(client));
+    return Promise.resolve(Object.assign(client, { close }));
+  };
+  const program = await start({}, { createKafkaClient });
   await program.advance(1_000);
   kafka.link("plant-7").holdReplies();
   const client = await program.connect();
   client.send(publish("a"));
   await acknowledged(program, client);
   assert.equal(await program.stop(), 0, program.stderr);
+  assert.equal(closed, 1);
   kafka.link("plant-7").releaseReplies();
 
   const again = await start({}, { disk: program.disk });

@@ -63,6 +63,7 @@ test("connections, half-open ones, sessions, subscriptions and retained messages
   await shows(program, "connections_accepted_total", 2);
   await shows(program, "connections", 1);
   await shows(program, `sessions{state="connected"}`, 1);
+  await shows(program, `sessions{state="absent"}`, 0);
   await shows(program, "subscriptions", 1);
   await shows(program, "retained_messages", 1);
   client.cut();
