@@ -16,13 +16,6 @@ import { count } from "./counters.ts";
 import type { Delivery } from "./delivery.ts";
 import type { Hub } from "./hub.ts";
 
-/** What became of a message that was offered. */
-export interface Published {
-  readonly position: number;
-  readonly receivers: readonly Receiver[];
-  readonly route: RouteChoice | undefined;
-}
-
 export class Publishing {
   readonly #hub: Hub;
   readonly #delivery: Delivery;

@@ -130,6 +130,9 @@ export class Retained {
       this.#loading.delete(session);
       this.replay(session);
     };
-    log.reader.load(position).then((isThere) => isThere ? goOn() : log.after({ run: goOn }), () => this.#loading.delete(session));
+    log.reader.load(position).then(
+      (isThere) => isThere ? goOn() : log.after({ run: goOn }),
+      () => this.#loading.delete(session),
+    );
   }
 }

@@ -18,7 +18,7 @@ import type {
 } from "./kafka_port.ts";
 import { TransactionalProducer } from "./transactional_producer.ts";
 
-export type { KafkaClientOptions, SaslOptions, TlsOptions } from "./broker_connections.ts";
+export type { KafkaClientOptions, SaslOptions } from "./broker_connections.ts";
 
 /** DescribeConfigs' number for a topic. */
 const RESOURCE_TOPIC = 2;

@@ -8,7 +8,7 @@ import type { EdgeParts } from "./edge_ports.ts";
 import { literalUplinkTopics, Topics } from "./topics.ts";
 import { Uplink, type UplinkFigures, type UplinkState } from "./uplink.ts";
 
-export type { EdgeLog, EdgeParts, EdgeSettings, Tell } from "./edge_ports.ts";
+export type { EdgeParts, EdgeSettings } from "./edge_ports.ts";
 
 export interface EdgeStatus {
   readonly uplink: UplinkState;

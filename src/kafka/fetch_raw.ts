@@ -92,7 +92,7 @@ function controlOf(batch: PackageBatch): FetchedBatch["control"] {
   return ((key[2] ?? 0) << 8 | (key[3] ?? 0)) === CONTROL_COMMIT ? "commit" : "abort";
 }
 
-export function toBatch(batch: PackageBatch): FetchedBatch {
+function toBatch(batch: PackageBatch): FetchedBatch {
   const control = controlOf(batch);
   return {
     firstOffset: Number(batch.firstOffset),

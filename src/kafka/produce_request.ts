@@ -15,7 +15,7 @@ const ZSTD_RECORDS_MIN = 50;
 const encoder = new TextEncoder();
 
 /** Upper bound of what a record takes in an uncompressed batch; names count as three bytes per UTF-16 unit. */
-export function recordBytes(record: ProduceRecord): number {
+function recordBytes(record: ProduceRecord): number {
   let bytes = RECORD_OVERHEAD_BYTES + (record.key?.length ?? 0) + (record.value?.length ?? 0);
   for (const [name, value] of record.headers) bytes += HEADER_OVERHEAD_BYTES + name.length * 3 + (value?.length ?? 0);
   return bytes;

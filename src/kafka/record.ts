@@ -12,7 +12,7 @@ import { ORIGIN_HEADER, readOrigin, recordChecksum, writeOrigin } from "./origin
 import type { DownRule, ReplyTarget } from "./routes.ts";
 
 /** Names of the headers that carry what MQTT says of a message. All other `mqtt-` and `tributary-` names are reserved. */
-export const HEADER = {
+const HEADER = {
   topicName: "mqtt-topic",
   qos: "mqtt-qos",
   retain: "mqtt-retain",

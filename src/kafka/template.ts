@@ -21,7 +21,7 @@ export interface Template {
 export type CaptureValues = (string | undefined)[];
 
 /** `{`, a name, an optional `#`, `}`. */
-export const CAPTURE_NAME: RegExp = /^[A-Za-z_][A-Za-z0-9_-]{0,63}$/;
+const CAPTURE_NAME: RegExp = /^[A-Za-z_][A-Za-z0-9_-]{0,63}$/;
 
 /** Splits `a-{b}-{c#}` into literals and names. Returns a text that says what is wrong for unbalanced or misnamed braces. */
 export function splitBraces(

@@ -9,7 +9,7 @@ import { registerFailures, registerTopics } from "./kafka_contract_topics.ts";
 import { registerReading } from "./kafka_contract_reading.ts";
 import { registerTransactions } from "./kafka_contract_transactions.ts";
 
-export type { CommitLoss, ContractKafka } from "./kafka_contract_kit.ts";
+export type { ContractKafka } from "./kafka_contract_kit.ts";
 
 /** Registers the suite. `open` is called once a test. */
 export function kafkaContract(name: string, open: (t: TestContext) => Promise<ContractKafka | undefined>): void {

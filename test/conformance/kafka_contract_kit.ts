@@ -44,7 +44,7 @@ export type Contract = (
 
 export const encoder = new TextEncoder();
 const decoder = new TextDecoder();
-export const TRANSACTION_TIMEOUT_MS = 10_000;
+const TRANSACTION_TIMEOUT_MS = 10_000;
 export const REQUEST_BYTES = 512 * 1024;
 export const NOW_MS = 1_700_000_000_000;
 

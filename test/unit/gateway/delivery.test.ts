@@ -43,8 +43,8 @@ for (const version of [3, 4, 5] as const) {
     assert.deepEqual(publisher.take("pubcomp").map((packet) => packet.messageId), [8]);
     const [one, two, ...more] = subscriber.take("publish");
     assert.equal(more.length, 0);
-    assert.equal(`${one?.topic}${one?.qos}${one?.payload}`, "one11");
-    assert.equal(`${two?.topic}${two?.qos}${two?.payload}`, "two22");
+    assert.deepEqual([one?.topic, one?.qos, one?.payload.toString()], ["one", 1, "1"]);
+    assert.deepEqual([two?.topic, two?.qos, two?.payload.toString()], ["two", 2, "2"]);
     subscriber.send({ cmd: "puback", messageId: one?.messageId ?? 0 });
     subscriber.send({ cmd: "pubrec", messageId: two?.messageId ?? 0 });
     await gateway.quiet();

@@ -1,3 +1,4 @@
+/** Finding the record that Kafka refuses, by halving, so that the others go on in order. */
 import assert from "node:assert/strict";
 import { Refusals } from "../../../src/kafka/refusals.ts";
 import { test } from "../../support/test.ts";

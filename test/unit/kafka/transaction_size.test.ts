@@ -1,3 +1,4 @@
+/** How large the next transaction may be: it grows with a backlog and shrinks after a time-out. */
 import assert from "node:assert/strict";
 import { TransactionSize } from "../../../src/kafka/transaction_size.ts";
 import { LIMITS } from "../../../src/limits.ts";

@@ -63,7 +63,7 @@ export function connectedDecoder(version: ProtocolVersion): Decoder {
 /** mqtt-packet's types describe 3.1.1 and 5 in one; the generators keep to what each has. */
 type Foreign = Record<string, unknown> & { readonly cmd: string };
 
-export function generate(packet: Foreign, version: ProtocolVersion): Uint8Array {
+function generate(packet: Foreign, version: ProtocolVersion): Uint8Array {
   // A cast because mqtt-packet's types want every field of its packet, its code only those that are sent.
   const bytes = mqttPacket.generate(packet as unknown as mqttPacket.Packet, { protocolVersion: version });
   assert.notEqual(bytes.length, 0, `mqtt-packet refuses to write ${JSON.stringify(packet)}`);
