@@ -562,3 +562,48 @@ test("two sites in one Kafka do not disturb each other over bad links", async ()
   world.check(...boxes);
   assert.equal(world.ids().length, 180);
 });
+
+test("a superseded box that is restarted does not repeat what it had sent before its clone came", async () => {
+  const world = new EdgeWorld();
+  const box = world.box("plant", { routes: ROUTES });
+  await running(world, box);
+  publishMany(box, 10);
+  await world.until("all is there", () => world.allThere(box));
+  box.kill();
+  const image = await box.copyDisk();
+  await running(world, box);
+  publishMany(box, 10);
+  await world.until("all is there", () => world.allThere(box));
+  await world.pass(1_000);
+  const clone = world.box("plant", { routes: ROUTES }, { name: "clone", disk: image });
+  await running(world, clone);
+  publishMany(clone, 3);
+  publishMany(box, 3);
+  await world.until("the older is superseded", () => box.edge.status().uplink === "superseded");
+  clone.kill();
+  box.kill();
+  await running(world, box);
+  publishMany(box, 3);
+  await world.until("all is there", () => world.allThere(box, clone));
+  await world.pass(10_000);
+  world.check(box, clone);
+  assert.equal(box.edge.status().alarms.length, 1);
+});
+
+test("an acknowledgement for ack=kafka comes when Kafka has the message, also after a restart", async () => {
+  const world = new EdgeWorld();
+  const box = world.box("plant", { routes: "# -> mqtt-messages ack=kafka" });
+  await running(world, box);
+  publishMany(box, 3);
+  await world.until("all is there", () => world.allThere(box));
+  await world.pass(10);
+  const last = box.durable().at(-1)?.position ?? 0;
+  assert.equal(box.reached.at(-1)?.through, last);
+  box.link.loseNext("end-transaction", "reply");
+  publishMany(box, 2);
+  await world.pass(20);
+  box.kill();
+  await running(world, box);
+  assert.ok((box.reached.at(-1)?.through ?? 0) > last, "what the lost answer spoke of is told after the restart");
+  world.check(box);
+});
