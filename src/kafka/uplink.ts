@@ -10,6 +10,7 @@ import { durable, type EdgeParts } from "./edge_ports.ts";
 import { DEAD_LETTER_KAFKA_TOPIC } from "./kafka_names.ts";
 import { type Finding, type Marker, markerRecord } from "./marker.ts";
 import { type MarkerSource, newestMarker } from "./marker_reader.ts";
+import { OldestWaiting } from "./oldest_waiting.ts";
 import { Refusals } from "./refusals.ts";
 import { TopicBook } from "./topic_book.ts";
 import { TransactionSize } from "./transaction_size.ts";
@@ -67,7 +68,7 @@ export class Uplink {
   #fenced = false;
   /** Messages in the ledger only, whose position Kafka has not passed yet. */
   readonly #inLedger = new Set<number>();
-  #oldestMs: number | undefined;
+  readonly #oldest: OldestWaiting;
   /** The last transaction took everything there was: the next may wait for company. */
   #drained = true;
   /** Kafka's clock is behind ours by more than it allows. */
@@ -80,6 +81,7 @@ export class Uplink {
     this.#parts = parts;
     this.#wakeup = new Wakeup(parts.platform);
     this.#backoff = new Backoff(parts.platform);
+    this.#oldest = new OldestWaiting(parts.log);
     this.#book = new TopicBook(parts.client, parts.platform.clock);
     this.#size = new TransactionSize({ timeoutMs: parts.settings.transactionTimeoutMs });
     this.#literalTopics = new Set([...parts.literalTopics, DEAD_LETTER_KAFKA_TOPIC]);
@@ -107,11 +109,10 @@ export class Uplink {
 
   figures(): UplinkFigures {
     const { log } = this.#parts;
-    const oldestMs = this.#oldestMs;
     return {
       connected: this.#state === "running",
       position: log.state.uplinkThrough,
-      lagSeconds: oldestMs === undefined ? 0 : Math.max(0, log.clock.nowMs() - oldestMs) / 1000,
+      lagSeconds: this.#oldest.seconds,
       ...this.#counts,
       transactionBytes: this.#size.bytes,
     };
@@ -129,7 +130,7 @@ export class Uplink {
   /** Runs until it is stopped or superseded. Rejects only for our own bugs. */
   async run(): Promise<void> {
     await durable(this.#parts.log); // the epoch must be on disk before Kafka hears of it
-    while (!this.#wakeup.stopped && this.#state !== "superseded") {
+    while (!this.#wakeup.stopped && !this.#isSuperseded()) {
       try {
         await this.#session();
       } catch (error) {
@@ -137,12 +138,21 @@ export class Uplink {
         await this.#failed(error);
       }
     }
-    if (this.#state !== "superseded") this.#state = "stopped";
+    if (this.#isSuperseded()) await this.#lag();
+    else this.#state = "stopped";
+  }
+
+  /** Sends nothing more, but what waits must show as lag. */
+  async #lag(): Promise<void> {
+    while (!this.#wakeup.stopped) {
+      await this.#oldest.look(this.#parts.log.state.uplinkThrough);
+      await this.#wakeup.idle();
+    }
   }
 
   /** One producer's life. Ends by a stop, a successor or an error. */
   async #session(): Promise<void> {
-    await this.#noteOldest();
+    await this.#oldest.look(Math.max(this.#position, this.#parts.log.state.uplinkThrough));
     await this.#parts.prepare();
     if (this.#fenced) {
       const marker = await newestMarker(this.#source);
@@ -199,7 +209,7 @@ export class Uplink {
   async #nextPage(): Promise<RoutedPage | undefined> {
     const { log, settings } = this.#parts;
     if (!log.reader.hasRouted(this.#position + 1)) {
-      this.#oldestMs = undefined;
+      this.#oldest.set(undefined);
       this.#drained = true;
       await this.#wakeup.idle();
       return undefined;
@@ -214,7 +224,7 @@ export class Uplink {
       if (!moved) await this.#wakeup.idle(LIMITS.kafkaRetryMinMs); // on its way to the disk, or being rewritten there
       return undefined;
     }
-    this.#oldestMs = oldest.entry.message.receivedMs;
+    this.#oldest.set(oldest.entry.message.receivedMs);
     this.#drained = page.bytes < options.maxBytes;
     return page;
   }
@@ -357,6 +367,10 @@ export class Uplink {
     this.#sentence = sentence;
   }
 
+  #isSuperseded(): boolean {
+    return this.#state === "superseded";
+  }
+
   #isForeign(marker: Marker | undefined): boolean {
     if (marker === undefined) return false;
     return !this.#parts.log.state.epochs.some(({ epoch }) => epoch === marker.epoch);
@@ -380,14 +394,5 @@ export class Uplink {
     const wallMs = this.#parts.platform.clock.wallMs();
     this.#clockAheadMs = Math.min(wallMs, Math.max(CLOCK_STEP_MS, this.#clockAheadMs * 2));
     this.#parts.tell("error", "uplink.clock-ahead", CLOCK_AHEAD_TEXT, { assumedAheadMs: this.#clockAheadMs });
-  }
-
-  /** The lag must be known while Kafka is away, too. */
-  async #noteOldest(): Promise<void> {
-    const { log } = this.#parts;
-    const from = Math.max(this.#position, log.state.uplinkThrough) + 1;
-    if (this.#oldestMs !== undefined || !log.reader.hasRouted(from)) return;
-    const page = await log.reader.readRouted(from, { maxBytes: 1, committedThrough: log.committedThrough });
-    this.#oldestMs = page.messages[0]?.entry.message.receivedMs;
   }
 }

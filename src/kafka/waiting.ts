@@ -43,11 +43,6 @@ export class Wakeup {
     if (ms > 0) await this.#wait(ms, false);
   }
 
-  /** Until the end of this event-loop turn, so that a long run of work lets others in. */
-  async turn(): Promise<void> {
-    await new Promise<void>((resolve) => this.#platform.afterTurn(resolve));
-  }
-
   async #wait(atMostMs: number | undefined, forNews: boolean): Promise<void> {
     if (this.#stopped) return;
     await new Promise<void>((resolve) => {

@@ -390,3 +390,36 @@ test("a stop while Kafka does not answer ends in bounded time", async () => {
   await box.stop();
   assert.ok(world.clock.nowMs() - beforeMs <= 7_000, `${world.clock.nowMs() - beforeMs} ms`);
 });
+
+test("a kill between two portions of one fetch repeats and loses nothing", async () => {
+  const { world, box, writer } = setUp();
+  await running(world, box);
+  await world.pass(1_000);
+  box.link.reachable = false;
+  await writer.some(1_500);
+  box.disk.hold();
+  box.link.reachable = true;
+  await world.pass(15_000);
+  box.disk.releaseOne();
+  await world.quiet();
+  const portion = payloads(box).length;
+  assert.ok(portion > 0 && portion < 1_500, `${portion} at once`);
+  box.kill();
+  box.disk.release();
+  await running(world, box);
+  await world.until("all came", () => payloads(box).length >= 1_500);
+  await world.pass(1_000);
+  expectOnce(box, "app", 1_500);
+});
+
+test("a stop commits positions that moved without messages", async () => {
+  const { world, box } = setUp({ routes: "chat/# <-> commands" });
+  await running(world, box);
+  await world.pass(1_000);
+  for (let index = 0; index < 5; index++) box.publish("chat/x");
+  await world.until("they came back", () => box.edge.figures().downlink.skipped === 5);
+  await box.stop();
+  await running(world, box);
+  await world.pass(2_000);
+  assert.equal(box.edge.figures().downlink.skipped, 0);
+});
