@@ -24,13 +24,9 @@ export const LIMITS = {
   outboxSlabBytes: 262_144,
   /** QoS 0 waiting for a slow socket, per connection; beyond it is dropped, counted and in the ledger. */
   slowSocketMaxBytes: 1_048_576,
-  /** QoS 0 older than this at a slow socket is dropped: nobody wants live data that late. */
-  slowSocketMaxMs: 10_000,
   /** Behind a parked PUBLISH (3.1.1, log full) the acknowledgements that free space are still read, up to here. */
   parkedLookaheadBytes: 65_536,
-  /** Acknowledgements handled in one event-loop turn: a burst of 65,535 must not stall everybody else. */
-  acknowledgementsPerTurnMax: 1_024,
-  /** Packets of one connection handled in one turn, for the same reason. */
+  /** Packets of one connection handled in one turn: a burst of 30,000 must not stall everybody else. */
   packetsPerTurnMax: 1_024,
   /** User properties of one packet: each costs allocations many times its four bytes on the wire. */
   userPropertiesMax: 1_000,
@@ -74,8 +70,6 @@ export const LIMITS = {
   sparseRowPercent: 50,
   /** Lines of the loss ledger; beyond, lines of the same client and reason are folded into one. */
   lossesMax: 10_000,
-  /** Losses at sockets reach the ledger within this time. */
-  lossFoldMs: 1_000,
 
   // Kafka.
   /** One produce request; brokers take 1 MiB a batch unless told otherwise. */
@@ -175,7 +169,6 @@ export type LimitName =
   | "subscriptionsPerSessionMax"
   | "filterLevelsMax"
   | "retainedMax"
-  | "retainedMaxBytes"
   | "waitingMax"
   | "waitingPerSessionMax"
   | "waitingPerSessionMaxBytes"
@@ -246,12 +239,6 @@ export const CONFIGURABLE_LIMITS: Readonly<Record<LimitName, LimitDefinition>> =
   subscriptionsPerSessionMax: range(1_000, 1, 1_000_000, "Subscriptions of one session."),
   filterLevelsMax: range(128, 1, 65_536, "Levels of a topic filter."),
   retainedMax: range(1_000_000, 0, 100_000_000, "Retained messages."),
-  retainedMaxBytes: range(
-    268_435_456,
-    0,
-    1_099_511_627_776,
-    "Bytes of all retained messages; they live in the log and count towards its budget.",
-  ),
   waitingMax: range(
     4_000_000,
     1,

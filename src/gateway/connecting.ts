@@ -83,16 +83,20 @@ export class Connecting {
     ) {
       return this.#refuse(connection, REASON.notAuthorized, "Not allowed to publish to the will's topic name");
     }
-    const resumable = !cleanStart && existing !== undefined && existing.durable;
-    if (!resumable && (log.full || log.state.sessions.size >= limits.sessionsMax)) {
-      return this.#refuse(connection, log.full ? REASON.quotaExceeded : REASON.serverBusy, "No room for a session");
+    const expirySeconds = Math.min(packet.sessionExpirySeconds, limits.sessionExpiryMaxSeconds);
+    if (existing === undefined) {
+      // A session that ends with its connection needs nothing of the log; one that takes another's place frees space.
+      const logFull = log.full && (expirySeconds > 0 || will !== undefined);
+      if (logFull) return this.#refuse(connection, REASON.quotaExceeded, "The log is full: no new session");
+      if (log.state.sessions.size >= limits.sessionsMax) {
+        return this.#refuse(connection, REASON.serverBusy, "There are as many sessions as allowed");
+      }
     }
     connection.identity = identity;
     if (existing !== undefined) this.#takeOver(existing);
     if (existing !== undefined && !cleanStart) this.#forgetWill(existing);
     const kept = cleanStart ? undefined : log.state.sessionOf.get(clientId);
     if (cleanStart && existing !== undefined) this.#wills.endSession(existing); // [MQTT3-3.1.2-6] [MQTT5-3.1.2-4]
-    const expirySeconds = Math.min(packet.sessionExpirySeconds, limits.sessionExpiryMaxSeconds);
     const session = kept ?? this.#create({ clientId, owner, expirySeconds, will });
     this.#open(connection, session, { packet, expirySeconds, sessionPresent: kept !== undefined });
   }

@@ -11,7 +11,7 @@ import type { Session } from "../mqtt/session.ts";
 import type { TopicTable } from "../mqtt/topic_table.ts";
 import type { Window } from "../mqtt/window.ts";
 import type { Identity } from "../access/access.ts";
-import type { Clock } from "../ports.ts";
+import type { Platform } from "../ports.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Receiving, Transport } from "./transport.ts";
 
@@ -32,7 +32,9 @@ export interface ConnectionOptions {
   readonly handler: ConnectionHandler;
   readonly limits: Limits;
   readonly topicTable: TopicTable;
-  readonly clock: Clock;
+  readonly platform: Platform;
+  /** Bytes of all connections' messages that wait for their commit. */
+  readonly inbound: { bytes: number };
 }
 
 /** `new` → CONNECT came: `connecting` → CONNACK left: `open` → `closing` (FIN sent, lingering) → `closed`. */
@@ -61,8 +63,6 @@ export class Connection implements Receiving {
   readonly topicAliases: Map<number, string> = new Map();
   /** Packet identifiers of the client's QoS 1 and 2 messages that are not fully acknowledged, for Receive Maximum. */
   readonly unacknowledged: Set<number> = new Set();
-  /** Bytes of its messages that wait for their commit. */
-  unacknowledgedBytes = 0;
   /** PUBLISH, SUBSCRIBE and UNSUBSCRIBE of a 3.1.1 client that wait for room in the log. */
   readonly parked: IncomingPacket[] = [];
   /** Inbound QoS 2 packet identifiers in use on this connection, whose PUBREC has not left yet. */
@@ -73,14 +73,18 @@ export class Connection implements Receiving {
   loading = false;
   /** Completions were appended at this time. */
   completedMs = 0;
+  /** Bytes of its messages that wait for their commit. */
+  #unacknowledgedBytes = 0;
   #processing = false;
+  /** It has had its share of this turn. */
+  #resting = false;
   #resume: (() => void) | undefined;
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
     this.transport = options.transport;
     this.outbox = options.outbox;
-    this.openedMs = options.clock.nowMs();
+    this.openedMs = options.platform.clock.nowMs();
     this.receivedMs = this.openedMs;
     this.#decoder = new Decoder({
       maximumPacketBytes: options.limits.maximumPacketBytes,
@@ -125,6 +129,12 @@ export class Connection implements Receiving {
     this.#options.handler.closed(this);
   }
 
+  /** So many bytes of its messages wait for their commit, or, negative, have left. */
+  weigh(bytes: number): void {
+    this.#unacknowledgedBytes += bytes;
+    this.#options.inbound.bytes += bytes;
+  }
+
   /** Something that may have kept us from reading is over. */
   checkReading(): void {
     // While the socket is read nothing waits in the decoder: the usual case, and it comes with every acknowledgement.
@@ -142,7 +152,7 @@ export class Connection implements Receiving {
     this.phase = "closing";
     this.outbox.end();
     this.#resume?.();
-    this.#options.clock.after(LIMITS.lingerMs, () => {
+    this.#options.platform.clock.after(LIMITS.lingerMs, () => {
       if (this.phase !== "closing") return;
       this.transport.abort();
       this.ended();
@@ -167,25 +177,29 @@ export class Connection implements Receiving {
   }
 
   get #mayProcess(): boolean {
-    return (this.phase === "new" || this.phase === "open") && !this.#isFlooding;
+    return (this.phase === "new" || this.phase === "open") && !this.#resting && !this.#isFlooding;
   }
 
   /** It publishes faster than the log commits, or sends without reading: stop reading it. */
   get #isFlooding(): boolean {
-    return this.unacknowledgedBytes > this.#options.limits.unacknowledgedMaxBytes ||
+    const { limits, inbound } = this.#options;
+    return this.#unacknowledgedBytes > limits.unacknowledgedMaxBytes ||
+      (inbound.bytes > limits.inboundMaxBytes && this.#unacknowledgedBytes > 0) ||
       this.outbox.queuedBytes > 2 * LIMITS.slowSocketMaxBytes;
   }
 
   #process(): void {
     if (this.#processing) return;
     this.#processing = true;
+    let packets = 0;
     let nowMs: number | undefined; // one look at the clock for all packets of a chunk
     try {
       while (this.#mayProcess) {
         const packet = this.#decoder.next();
         if (packet === undefined) break;
-        this.receivedMs = nowMs ??= this.#options.clock.nowMs();
+        this.receivedMs = nowMs ??= this.#options.platform.clock.nowMs();
         this.#options.handler.packet(this, packet);
+        if (++packets >= LIMITS.packetsPerTurnMax) this.#rest();
       }
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
@@ -193,6 +207,15 @@ export class Connection implements Receiving {
     } finally {
       this.#processing = false;
     }
+  }
+
+  /** The others' turn; the rest of the chunk follows in the next one. */
+  #rest(): void {
+    this.#resting = true;
+    this.#options.platform.afterTurn(() => {
+      this.#resting = false;
+      this.checkReading();
+    });
   }
 
   #readable(): Promise<void> | undefined {

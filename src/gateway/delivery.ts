@@ -52,10 +52,11 @@ export class Delivery {
   skipped(message: Message, receivers: readonly Receiver[]): readonly number[] {
     if (message.qos === 0) return NOBODY;
     let skipped: number[] | undefined;
-    const { waitingPerSessionMax, waitingPerSessionMaxBytes } = this.#hub.limits;
+    const { waitingPerSessionMax, waitingPerSessionMaxBytes, waitingMax } = this.#hub.limits;
+    const noRoom = this.#hub.log.state.waiting + receivers.length > waitingMax;
     for (const receiver of receivers) {
       const { places } = receiver.session;
-      if (places.count < waitingPerSessionMax && places.waitingBytes < waitingPerSessionMaxBytes) continue;
+      if (!noRoom && places.count < waitingPerSessionMax && places.waitingBytes < waitingPerSessionMaxBytes) continue;
       const options = optionsFor(receiver, message);
       if (options === undefined || options.qos === 0) continue;
       (skipped ??= []).push(receiver.session.number);

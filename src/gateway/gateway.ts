@@ -65,6 +65,8 @@ export class Gateway implements ConnectionHandler {
   readonly #retained: Retained;
   readonly #wills: Wills;
   readonly #connecting: Connecting;
+  /** Bytes of all connections' messages that wait for their commit. */
+  readonly #inbound = { bytes: 0 };
   #halfOpen = 0;
   #stopping = false;
 
@@ -86,15 +88,14 @@ export class Gateway implements ConnectionHandler {
     this.#wills.schedule();
   }
 
-  /** What is there now, and totals that open connections still count themselves. Walks all connections and sessions. */
+  /** What is there now, and totals that open connections still count themselves. Walks all connections. */
   figures(): GatewayFigures {
     let { bytesIn, bytesOut } = this.counters;
     for (const connection of this.#connections) {
       bytesIn += connection.receivedBytes;
       bytesOut += connection.outbox.sentBytes;
     }
-    let waiting = 0;
-    for (const session of this.#hub.log.state.sessions.values()) waiting += session.places.count;
+    const { waiting } = this.#hub.log.state;
     return { connected: this.#hub.connectionOf.size, halfOpen: this.#halfOpen, bytesIn, bytesOut, waiting };
   }
 
@@ -117,7 +118,8 @@ export class Gateway implements ConnectionHandler {
       handler: this,
       limits,
       topicTable: this.#topicTable,
-      clock: platform.clock,
+      platform,
+      inbound: this.#inbound,
     });
     this.counters.connectionsAccepted++;
     this.#connections.add(connection);

@@ -51,8 +51,8 @@ export class Publishing {
     this.#hub.counters.messagesIn[packet.qos]++;
     this.#hub.counters.payloadBytesIn[packet.qos] += packet.payload.byteLength;
     if (refusal !== undefined) this.#refuse(connection, packet, { message, reasonCode: refusal });
-    else if (packet.qos === 0) this.#qos0(message);
-    else this.#qos1or2(connection, packet, message);
+    else if (packet.qos === 0) this.#qos0(this.#storable(message));
+    else this.#qos1or2(connection, packet, this.#storable(message));
     return true;
   }
 
@@ -60,7 +60,8 @@ export class Publishing {
    * Publishes a message of the gateway itself. Delivered when durable; the caller has checked for room. A message from
    * Kafka never goes up again.
    */
-  own(message: Message, options: { readonly fromKafka: boolean }): void {
+  own(offered: Message, options: { readonly fromKafka: boolean }): void {
+    const message = this.#storable(offered);
     const route = options.fromKafka ? undefined : this.#hub.router.route(message.topicName);
     if (message.qos === 0 && !options.fromKafka) return this.#qos0(message);
     const { receivers } = this.#append(message, { route, fromKafka: options.fromKafka });
@@ -90,10 +91,28 @@ export class Publishing {
       const bytesMax = this.#hub.router.payloadBytesMax(route.kafkaTopic);
       if (bytesMax !== undefined && message.payload.byteLength > bytesMax) return REASON.implementationSpecificError;
     }
-    if (!this.#hub.log.full || message.qos === 0) return undefined;
+    if (message.qos === 0) return undefined;
+    if (connection.version === 5 && this.#isBeyondRetained(message)) return REASON.quotaExceeded;
+    if (!this.#hub.log.full) return undefined;
     const receivers = this.#hub.log.state.receivers(topicName);
-    if (route === undefined && !message.retain && !this.#delivery.needsLog(message, receivers)) return undefined;
+    if (route === undefined && !storesRetained(message) && !this.#delivery.needsLog(message, receivers)) {
+      return undefined;
+    }
     return connection.version === 5 ? REASON.quotaExceeded : PARK;
+  }
+
+  /** One retained message more than TRIBUTARY_RETAINED_MAX. */
+  #isBeyondRetained(message: Message): boolean {
+    const { retained } = this.#hub.log.state;
+    return storesRetained(message) && retained.size >= this.#hub.limits.retainedMax &&
+      retained.get(message.topicName) === undefined;
+  }
+
+  /** What cannot be refused is published without being retained: its sender cannot be told, the ledger is. */
+  #storable(message: Message): Message {
+    if (!this.#isBeyondRetained(message)) return message;
+    this.#lose(message, "queue-limit", "Published, but not retained: there are as many retained messages as allowed.");
+    return { ...message, retain: false };
   }
 
   #refuse(
@@ -132,9 +151,9 @@ export class Publishing {
   #qos0(message: Message): void {
     let route = this.#hub.router.route(message.topicName);
     const { full } = this.#hub.log;
-    if (full && (route !== undefined || message.retain)) this.#lose(message, "log-full", "");
+    if (full && (route !== undefined || storesRetained(message))) this.#lose(message, "log-full", "");
     if (full) route = undefined;
-    const retain = message.retain && !full;
+    const retain = message.retain && !(full && storesRetained(message));
     const receivers = route !== undefined || retain
       ? this.#append(message, { route, fromKafka: false }).receivers
       : this.#hub.log.state.receivers(message.topicName);
@@ -153,7 +172,7 @@ export class Publishing {
     }
     const bytes = publishWeight(packet);
     connection.unacknowledged.add(packetId);
-    connection.unacknowledgedBytes += bytes;
+    connection.weigh(bytes);
     connection.receiving.add(packetId);
     const nobody = receivers.length === 0 && route === undefined && !message.retain;
     this.#hub.log.after(
@@ -188,6 +207,11 @@ export class Publishing {
   }
 }
 
+/** An empty retained message removes one, which frees space. */
+function storesRetained(message: Message): boolean {
+  return message.retain && message.payload.byteLength > 0;
+}
+
 /** Marks a message that must wait for room. */
 const PARK = -1;
 
@@ -217,7 +241,7 @@ class PublishedEffect implements Effect {
   run(): void {
     const { connection, message, receivers, bytes, packet } = this.#about;
     this.#delivery.deliver(message, receivers);
-    connection.unacknowledgedBytes -= bytes;
+    connection.weigh(-bytes);
     this.#acknowledging.published(connection, packet, this.#about);
     connection.checkReading();
   }
@@ -242,7 +266,7 @@ function resolveTopicName(connection: Connection, packet: PublishPacket): string
 function refusalText(reasonCode: number): string {
   switch (reasonCode) {
     case REASON.quotaExceeded:
-      return "The log is full";
+      return "No room: the log is full, or there are too many retained messages";
     case REASON.notAuthorized:
       return "Not allowed to publish to this topic name";
     default:

@@ -76,6 +76,7 @@ export class Log {
   #storeSpace: StoreSpace;
   #grouping = false;
   #failed = false;
+  #isClosed = false;
   #closing: (() => void) | undefined;
   /** A transaction to Kafka is under way up to here: those messages are not given up for lack of space. */
   sendingThrough = 0;
@@ -170,7 +171,7 @@ export class Log {
 
   /** End of an event-loop turn: commits what is open unless a commit is in flight; that one goes on afterwards. */
   endTurn(): void {
-    if (this.#inFlight !== undefined || this.#failed) return;
+    if (this.#inFlight !== undefined || this.#failed || this.#isClosed) return;
     if (this.#options.groupMs > 0 && !this.#open.isEmpty && this.#closing === undefined) return this.#group();
     this.#seal();
   }
@@ -199,12 +200,13 @@ export class Log {
       this.endTurn();
       await closed;
     }
+    this.#isClosed = true;
     await this.#options.store.close();
   }
 
   /** The store failed for good. */
   fail(error: unknown): void {
-    if (this.#failed) return;
+    if (this.#failed || this.#isClosed) return; // whatever was still under way when the store closed
     this.#failed = true;
     const fatal = error instanceof TributaryError
       ? error
@@ -222,7 +224,7 @@ export class Log {
     this.#grouping = true;
     this.#options.platform.clock.after(this.#options.groupMs, () => {
       this.#grouping = false;
-      if (this.#inFlight === undefined && !this.#failed) this.#seal();
+      if (this.#inFlight === undefined && !this.#failed && !this.#isClosed) this.#seal();
     });
   }
 

@@ -42,6 +42,8 @@ export class State {
   /** Topic name → position of the retained message. */
   readonly retained: TopicNameTree<number> = new TopicNameTree();
   readonly downlink: Map<string, DownlinkPosition> = new Map();
+  /** Places of all sessions. */
+  waiting = 0;
   uplinkThrough = 0;
   /** Droppable messages up to here are given up, see the entry. */
   droppedThrough = 0;
@@ -97,6 +99,7 @@ export class State {
       this.subscriptions.add(subscription.request.topicFilter, subscription);
     }
     for (const place of session.places.openPlaces()) this.#holds.hold(session.places.position(place) ?? 0, 1);
+    this.waiting += session.places.count;
   }
 
   /** Puts a retained message from a snapshot in place. */
@@ -128,6 +131,7 @@ export class State {
         holders++;
       }
       if (holders > 0) this.#holds.hold(position, holders);
+      this.waiting += holders;
     }
     if (message.retain) this.#retain(position, message);
     return receivers;
@@ -200,6 +204,7 @@ export class State {
 
   #ended(session: Session): void {
     for (const place of session.places.openPlaces()) this.#holds.release(session.places.position(place) ?? 0);
+    this.waiting -= session.places.count;
     for (const subscription of session.subscriptions.values()) {
       this.subscriptions.remove(subscription.request.topicFilter, subscription);
     }
@@ -234,7 +239,9 @@ export class State {
       if (open.has(place)) continue;
       const position = session.places.complete(place);
       session.released.delete(place);
-      if (position !== undefined) this.#holds.release(position);
+      if (position === undefined) continue;
+      this.#holds.release(position);
+      this.waiting--;
     }
   }
 
@@ -247,6 +254,7 @@ export class State {
     for (const { position, bytes, qos } of entry.places) {
       session.places.add(position, { delivery, qos, bytes });
       this.#holds.hold(position, 1);
+      this.waiting++;
     }
     if (entry.finished) session.replays.delete(entry.topicFilter);
     else session.replays.set(entry.topicFilter, { ...replay, after: entry.through });

@@ -45,8 +45,11 @@ async function drain(gateway: TestGateway, subscriber: TestConnection): Promise<
 
 test("a full log refuses MQTT 5 publishes with 0x97 and keeps the connection", async () => {
   const { gateway, stored } = await fullGateway();
-  const five = await gateway.connect({ clientId: "five", protocolVersion: 5 });
+  const properties = { sessionExpiryInterval: 60 };
+  const five = await gateway.connect({ clientId: "five", protocolVersion: 5, properties });
   assert.equal(five.take("connack")[0]?.reasonCode, 0x97, "a new session needs room too");
+  const passing = await gateway.connect({ clientId: "passing", protocolVersion: 5 });
+  assert.equal(passing.take("connack")[0]?.reasonCode, 0, "one that ends with its connection needs none");
   const subscriber = await gateway.connect({ clientId: "s", clean: false, protocolVersion: 5 });
   assert.equal(subscriber.take("connack")[0]?.reasonCode, 0, "resuming always works");
   subscriber.send(publish("t", 1, 9, "mine"));

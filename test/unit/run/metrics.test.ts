@@ -153,7 +153,7 @@ test("the log counts commits, entries, positions and bytes; losses of a full dis
   const refused = await ask(program, client, publish("r", 1, { retain: true }), "puback");
   assert.equal(refused.cmd === "puback" && refused.reasonCode, 0x97);
   await shows(program, `publishes_refused_total{reason_code="151"}`, 1);
-  const old = await program.connect({ clientId: "old", protocolVersion: 4, clean: true });
+  const old = await program.connect({ clientId: "old", protocolVersion: 4, clean: false });
   assert.equal(old.isEnded, true, "no room for a session");
 });
 
