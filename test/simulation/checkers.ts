@@ -80,7 +80,7 @@ export class InOrder {
   readonly #last = new Map<string, number>();
   readonly #mayDrop: boolean;
 
-  /** `mayDrop`: a queue may be full, so that of a message that was sent twice only the second copy has a place. */
+  /** `mayDrop`: there may be no room, so that of a message that was sent twice only the second copy has a place. */
   constructor(options: { readonly mayDrop: boolean }) {
     this.#mayDrop = options.mayDrop;
   }

@@ -38,7 +38,7 @@ export interface Profile {
 export interface ClientWorld {
   readonly history: History;
   readonly trace: Trace;
-  /** Queues are so short that messages are dropped, with a line in the ledger. */
+  /** Queues or the log are so short that messages are dropped or refused. */
   readonly mayDrop: boolean;
   step(): number;
   /** Undefined: the gateway does not accept connections now. */
@@ -287,7 +287,9 @@ export class SimClient {
     this.#ended(this.#isLeaving ? left : this.isConnected ? "must" : "maybe");
   }
 
-  #ended(willDue: "must" | "must-not" | "maybe"): void {
+  #ended(due: "must" | "must-not" | "maybe"): void {
+    // What one that breaks the rules sends may be a DISCONNECT.
+    const willDue = this.profile.isHonest ? due : "maybe";
     const step = this.#world.step();
     this.#world.trace.add(`${step} ${this.profile.clientId} is off${this.#will ? `, ${this.#will} ${willDue}` : ""}`);
     if (this.#will !== undefined) {

@@ -68,7 +68,8 @@ class Simulation implements ClientWorld {
   }
 
   get mayDrop(): boolean {
-    return this.#faults.isShortQueue;
+    const { isShortQueue, isSmallLog, diskFull } = this.#faults;
+    return isShortQueue || isSmallLog || diskFull > 0;
   }
 
   step(): number {
@@ -216,16 +217,20 @@ class Simulation implements ClientWorld {
   async #kill(): Promise<void> {
     const random = this.#random;
     const unsynced = random.pick(["lost", "kept"] as const);
-    const isQuiet = random.chance(0.4);
+    const isQuiet = random.chance(0.5);
+    const isStop = random.chance(0.3);
+    const { log } = this.#gateway.engine;
     this.#hold(false);
-    if (isQuiet) await this.#rest();
+    // A clean stop takes every snapshot: the next start reads nothing else.
+    if (isStop) await this.#gateway.stop();
+    else if (isQuiet) await this.#rest();
     else if (random.chance(0.5)) {
       this.#hold(true);
       this.#gateway.platform.endTurn();
       await settle();
     }
-    const live = isQuiet ? digestOf(this.#gateway.engine.log.state) : undefined;
-    this.trace.add(`${this.#step} kill, unsynced ${unsynced}, ${isQuiet ? "quiet" : "at work"}`);
+    const live = isQuiet || isStop ? digestOf(log.state) : undefined;
+    this.trace.add(`${this.#step} ${isStop ? "stop" : "kill"}, unsynced ${unsynced}, ${isQuiet ? "quiet" : "at work"}`);
     this.history.kills++;
     this.#gateway.kill(unsynced);
     await settle();
@@ -236,8 +241,11 @@ class Simulation implements ClientWorld {
     for (const transport of this.#transports) transport.die();
     this.#transports.clear();
     // Whether a will is due depends now on whether its client is back within the grace.
+    // DISCONNECT has no answer: whether it was durable nobody knows, unless everything was.
+    const unsure = isQuiet || isStop ? ["must"] : ["must", "must-not"];
     for (const [id, will] of this.history.wills) {
-      if (will.due === "must" && !this.history.willsSeen.has(id)) this.history.wills.set(id, { ...will, due: "maybe" });
+      if (!unsure.includes(will.due) || this.history.willsSeen.has(id)) continue;
+      this.history.wills.set(id, { ...will, due: "maybe" });
     }
     if (random.chance(0.3)) this.#gateway.platform.clock.advance(random.between(0, 20_000));
     this.#hold(false);
@@ -293,9 +301,12 @@ class Simulation implements ClientWorld {
   /** Until everything is durable, also where commits wait for more. */
   async #rest(): Promise<void> {
     await this.#gateway.quiet();
-    for (let round = 0; round < 2; round++) {
+    const { log } = this.#gateway.engine;
+    for (let next = 0, rounds = 0; rounds < 2; rounds++) {
       this.#gateway.platform.clock.advance(GROUP_MS);
       await this.#gateway.quiet();
+      if (log.nextPosition !== next) rounds = -1;
+      next = log.nextPosition;
     }
   }
 
