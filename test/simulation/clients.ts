@@ -416,7 +416,8 @@ export class SimClient {
     if (delivered.qos > 0) {
       // 3.1.1 has no Receive Maximum.
       const maximum = this.profile.version === 5 ? receiveMaximum : Infinity;
-      withinWindow(clientId, { inFlight: this.#inFlight, receiveMaximum: maximum }, delivered.packetId);
+      // One that acknowledges at random does not know itself what is in flight.
+      if (isHonest) withinWindow(clientId, { inFlight: this.#inFlight, receiveMaximum: maximum }, delivered.packetId);
       this.#inFlight.add(delivered.packetId);
       this.#acks.push({ cmd: delivered.qos === 1 ? "puback" : "pubrec", messageId: delivered.packetId });
     }

@@ -30,7 +30,7 @@ const step: fc.Arbitrary<Step> = fc.record({
     "reconnect",
   ),
   at: fc.nat(),
-}) as fc.Arbitrary<Step>;
+});
 
 /** Runs the steps on both; `first` moves the packet identifiers to where they wrap. */
 function run(first: number, countMax: number, steps: readonly Step[]): void {
