@@ -125,6 +125,8 @@ export class EdgeWorld {
     for (const [id, count] of found) assert.equal(count, 1, `"${id}" is in Kafka ${count} times`);
     for (const box of boxes) {
       const durable = box.durable();
+      // The markers of a committed transaction reach its partitions one after the other.
+      const isEnding = this.kafka.transactions.isBusy(`tributary-${box.site}`);
       const known = new Set(durable.map(({ id }) => id));
       for (const id of found.keys()) {
         if (id.startsWith(`${box.name}:`)) assert.ok(known.has(id), `"${id}" was never kept`);
@@ -133,7 +135,10 @@ export class EdgeWorld {
       const newest = new Map<string, number>();
       for (const { id } of durable.slice(0, last + 1)) {
         const place = places.get(id);
-        assert.ok(place !== undefined || box.lost.has(id), `"${id}" is missing although later ones are there`);
+        assert.ok(
+          place !== undefined || isEnding || box.lost.has(id),
+          `"${id}" is missing although later ones are there`,
+        );
         if (place === undefined) continue;
         const [where, offset] = place;
         if (where.startsWith(DEAD_LETTER_KAFKA_TOPIC)) continue; // a dead letter keeps its own order

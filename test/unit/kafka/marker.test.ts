@@ -1,3 +1,4 @@
+/** The marker's text, and what follows from a marker and a log at a start. */
 import assert from "node:assert/strict";
 import { TributaryError } from "../../../src/errors.ts";
 import type { FetchedRecord, ProduceRecord } from "../../../src/kafka/kafka_port.ts";

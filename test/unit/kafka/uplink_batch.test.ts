@@ -1,3 +1,4 @@
+/** Messages as the records of one transaction: where each goes, and where the transaction ends. */
 import assert from "node:assert/strict";
 import type { RouteChoice } from "../../../src/log/entry.ts";
 import type { RoutedMessage } from "../../../src/log/log_reader.ts";
