@@ -94,7 +94,7 @@ export class Connecting {
     }
     connection.identity = identity;
     if (existing !== undefined) this.#takeOver(existing);
-    if (existing !== undefined && !cleanStart) this.#forgetWill(existing);
+    if (existing !== undefined) this.#forgetWill(existing);
     const kept = cleanStart ? undefined : log.state.sessionOf.get(clientId);
     if (cleanStart && existing !== undefined) this.#wills.endSession(existing); // [MQTT3-3.1.2-6] [MQTT5-3.1.2-4]
     const session = kept ?? this.#create({ clientId, owner, expirySeconds, will });
@@ -217,7 +217,9 @@ export class Connecting {
     }
     const expirySeconds = asked === undefined ? undefined : Math.min(asked, this.#hub.limits.sessionExpiryMaxSeconds);
     this.leave(connection, { withWill: packet.reasonCode === REASON.disconnectWithWill, expirySeconds });
-    connection.close();
+    // Our FIN says that the DISCONNECT is done: after a crash before that, the client's will would still be published.
+    connection.phase = "leaving";
+    this.#hub.log.after({ run: () => connection.close() });
   }
 
   /** The connection leaves its session, which waits, expires or ends. Does nothing the second time. */

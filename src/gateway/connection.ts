@@ -37,8 +37,11 @@ export interface ConnectionOptions {
   readonly inbound: { bytes: number };
 }
 
-/** `new` → CONNECT came: `connecting` → CONNACK left: `open` → `closing` (FIN sent, lingering) → `closed`. */
-export type Phase = "new" | "connecting" | "open" | "closing" | "closed";
+/**
+ * `new` → CONNECT came: `connecting` → CONNACK left: `open` → DISCONNECT came: `leaving` → FIN sent, lingering: `closing`
+ * → `closed`. Any of them may be left out.
+ */
+export type Phase = "new" | "connecting" | "open" | "leaving" | "closing" | "closed";
 
 export class Connection implements Receiving {
   readonly outbox: Outbox;
@@ -115,7 +118,7 @@ export class Connection implements Receiving {
 
   receive(chunk: Uint8Array): Promise<void> | undefined {
     this.receivedBytes += chunk.byteLength;
-    if (this.phase === "closing" || this.phase === "closed") return undefined; // read to the end, so that FIN is seen
+    if (this.#isOver) return undefined; // read to the end, so that FIN is seen
     this.#decoder.push(chunk);
     this.#process();
     return this.#readable();
@@ -176,6 +179,11 @@ export class Connection implements Receiving {
     this.close();
   }
 
+  /** Nothing that the client still sends counts. */
+  get #isOver(): boolean {
+    return this.phase === "leaving" || this.phase === "closing" || this.phase === "closed";
+  }
+
   get #mayProcess(): boolean {
     return (this.phase === "new" || this.phase === "open") && !this.#resting && !this.#isFlooding;
   }
@@ -219,7 +227,7 @@ export class Connection implements Receiving {
   }
 
   #readable(): Promise<void> | undefined {
-    if (this.#mayProcess || this.phase === "closing" || this.phase === "closed") return undefined;
+    if (this.#mayProcess || this.#isOver) return undefined;
     return new Promise((resolve) => this.#resume = resolve);
   }
 

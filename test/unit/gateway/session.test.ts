@@ -92,6 +92,34 @@ test("a clean session with a will is not there to resume after a crash; its clie
   assert.deepEqual(texts(seen.take("publish")), [], "no will was due");
 });
 
+test("a device with a clean session that is back soon after a crash has no will published, clean start or not", async () => {
+  const gateway = await TestGateway.start();
+  const watcher = await gateway.connect({ clientId: "watcher", clean: false });
+  watcher.send(subscribe("will", 1));
+  await gateway.quiet();
+  await gateway.connect({ clientId: "d", clean: true, will: WILL });
+  gateway.kill();
+  await gateway.start();
+  const seen = await gateway.connect({ clientId: "watcher", clean: false });
+  await gateway.connect({ clientId: "d", clean: true, will: WILL });
+  await gateway.advance(LIMITS.willGraceMs * 2);
+  assert.deepEqual(texts(seen.take("publish")), []);
+});
+
+test("[MQTT3-3.1.2-10] the FIN that answers DISCONNECT leaves when the end of the will is durable", async () => {
+  const gateway = await TestGateway.start();
+  const device = await gateway.connect({ clientId: "d", will: WILL });
+  gateway.disk.hold();
+  device.send({ cmd: "disconnect" });
+  device.send(publish("t", 1, 1, "too late"));
+  await gateway.quiet();
+  assert.equal(device.isEnded, false);
+  gateway.disk.release();
+  await gateway.quiet();
+  assert.equal(device.isEnded, true);
+  assert.equal(device.take("puback").length, 0, "nothing after DISCONNECT counts [MQTT3-3.14.4-2]");
+});
+
 test("[MQTT5-3.1.3-9] a delayed will waits, is void when its client is back, and due when the session ends", async () => {
   const gateway = await TestGateway.start();
   const watcher = await gateway.connect({ clientId: "watcher" });
