@@ -33,7 +33,7 @@ export interface RunResult {
 }
 
 /** A promise was broken, or the run did nothing. The message tells how to replay it. */
-export class SimulationFailed extends Error {
+class SimulationFailed extends Error {
   override readonly name = "SimulationFailed";
 }
 

@@ -15,7 +15,7 @@ import { kafkaClassPath, type KafkaVersion } from "./kafka_install.ts";
 import { type KafkaProxy, startKafkaProxy } from "./kafka_proxy.ts";
 import { type ReadOptions, type ReadRecord, readWithConsole, readWithKcat, writeWithConsole } from "./kafka_tools.ts";
 
-export { haveTools, type KafkaVersion, missingTools, type Tool } from "./kafka_install.ts";
+export { haveTools, type KafkaVersion, missingTools } from "./kafka_install.ts";
 export type { KafkaProxy } from "./kafka_proxy.ts";
 export type { ReadOptions, ReadRecord } from "./kafka_tools.ts";
 

@@ -16,11 +16,11 @@ export function record<T>(
 const text = fc.string({ unit: "grapheme", maxLength: 80 });
 const count = fc.maxSafeNat();
 const u32 = fc.nat({ max: 0xffff_ffff });
-export const bytes: fc.Arbitrary<Uint8Array> = fc.uint8Array({ maxLength: 300 });
+const bytes: fc.Arbitrary<Uint8Array> = fc.uint8Array({ maxLength: 300 });
 const qos = fc.constantFrom(0 as const, 1 as const, 2 as const);
 
 /** Keys without a value are absent, as a decoder leaves them. */
-export const properties: fc.Arbitrary<MessageProperties> = record({
+const properties: fc.Arbitrary<MessageProperties> = record({
   payloadIsUtf8: fc.constant(true),
   messageExpirySeconds: u32,
   contentType: text,
@@ -31,7 +31,7 @@ export const properties: fc.Arbitrary<MessageProperties> = record({
 
 const optionalProperties = fc.option(properties, { nil: undefined });
 
-export const route: fc.Arbitrary<RouteChoice> = record({
+const route: fc.Arbitrary<RouteChoice> = record({
   kafkaTopic: text,
   key: text,
   ackKafka: fc.boolean(),
@@ -42,7 +42,7 @@ export const route: fc.Arbitrary<RouteChoice> = record({
   deadLetterReason: fc.option(text, { nil: undefined }),
 });
 
-export const message: fc.Arbitrary<MessageEntry> = record({
+const message: fc.Arbitrary<MessageEntry> = record({
   type: fc.constant("message" as const),
   message: record({
     topicName: text,
