@@ -269,7 +269,7 @@ function optionsFor(receiver: Receiver, message: Message): DeliveryOptions | und
 }
 
 /** Seconds left before the message expires [MQTT5-3.3.2-6]: 0 = expired, undefined = never. */
-function remainingExpiry(message: Message, nowMs: number): number | undefined {
+export function remainingExpiry(message: Message, nowMs: number): number | undefined {
   const expirySeconds = message.properties?.messageExpirySeconds;
   if (expirySeconds === undefined) return undefined;
   return Math.max(0, expirySeconds - Math.floor((nowMs - message.receivedMs) / 1000));

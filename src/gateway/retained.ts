@@ -8,6 +8,7 @@ import { effectiveQoS, messageBytes } from "../log/state.ts";
 import type { RetainedReplay, Session, Subscription } from "../mqtt/session.ts";
 import type { Connection } from "./connection.ts";
 import type { Delivery } from "./delivery.ts";
+import { remainingExpiry } from "./delivery.ts";
 import type { Hub } from "./hub.ts";
 
 /** Retained values in log order that a replay still has to look at. */
@@ -113,6 +114,8 @@ export class Retained {
     const { message } = value.entry;
     const { request, session, subscriptionId } = subscription;
     if (request.noLocal && message.clientId === session.clientId) return; // [MQTT5-3.8.3-3]
+    // It has expired for everybody: no loss of this subscriber's.
+    if (remainingExpiry(message, this.#hub.log.clock.nowMs()) === 0) return;
     const qos = effectiveQoS(message.qos, request.qos);
     if (qos !== 0) {
       value.places.push({ position: value.position, bytes: messageBytes(message), qos });

@@ -229,3 +229,19 @@ test("[MQTT5-4.7.2-1] wildcards at the first level do not match names that begin
   await gateway.quiet();
   assert.deepEqual(texts(client.take("publish")), ["$own/a=x"]);
 });
+
+test("[MQTT5-3.3.2-5] a retained message that has expired is not sent to a new subscription, and is no loss of its", async () => {
+  const gateway = await TestGateway.start();
+  const client = await gateway.connect({ clientId: "c", protocolVersion: 5 });
+  client.send(publish("r", 1, 1, "x", { retain: true, properties: { messageExpiryInterval: 10 } }));
+  await gateway.advance(9_000);
+  client.send(subscribe("r", 1));
+  await gateway.quiet();
+  const [early] = client.take("publish");
+  assert.equal(early?.properties?.messageExpiryInterval, 1);
+  await gateway.advance(2_000);
+  client.send(subscribe("r", 1));
+  await gateway.quiet();
+  assert.equal(client.take("publish").length, 0);
+  assert.deepEqual(gateway.disk.readLosses(5), []);
+});
