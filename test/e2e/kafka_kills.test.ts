@@ -6,7 +6,7 @@ import { e2eTest } from "../support/gateway_process.ts";
 import { haveTools, startKafka } from "../support/kafka.ts";
 import { kafkaEnvironment, metricOf, proveInKafka } from "../support/kafka_proof.ts";
 import { RestartableGateway, sentBy, startPublishers, untilInKafka } from "../support/load.ts";
-import { eventually } from "../support/wait.ts";
+import { eventually, within } from "../support/wait.ts";
 
 const MESSAGES = 12_000;
 const CLIENTS = 20;
@@ -45,7 +45,7 @@ e2eTest(
       if (random.chance(0.5)) {
         // While devices publish: at a random acknowledgement of this round.
         const at = before + random.between(1, CLIENTS * (step - 1));
-        await new Promise<void>((resolve, reject) => {
+        const killed = new Promise<void>((resolve, reject) => {
           const now = (): void => {
             kill = undefined;
             void gateway.kill9().then(resolve, reject);
@@ -53,6 +53,7 @@ e2eTest(
           kill = { at, now };
           for (const publisher of all) publisher.allow(step * round);
         });
+        await within(killed, DEADLINE_MS, `the acknowledgement of kill ${round}`);
       } else {
         // While the backlog goes up: after a random number of records of this life.
         const records = random.between(0, CLIENTS * step / 2);

@@ -10,7 +10,7 @@ import {
   startProgram,
   temporaryDirectory,
 } from "./gateway_process.ts";
-import { isComplete, seenInKafka, type SentMessage } from "./delivery_check.ts";
+import { deliveryProblems, isComplete, seenInKafka, type SentMessage } from "./delivery_check.ts";
 import type { KafkaBroker, ReadRecord } from "./kafka.ts";
 import { type LoadMessage, LoadPublisher, type LoadPublisherOptions } from "./load_publisher.ts";
 import type { TestContext } from "./test.ts";
@@ -93,7 +93,8 @@ export async function untilInKafka(
       const records = await broker.readWithKcat({ kafkaTopic });
       const seen = seenInKafka(records);
       if (isComplete(sent, seen)) return records;
-      throw new Error(`${seen.length} records, ${sent.length} messages`);
+      const problems = deliveryProblems(sent, seen);
+      throw new Error(`${seen.length} records for ${sent.length} messages: ${problems.slice(0, 3).join("; ")}`);
     },
     deadlineMs,
     `everything is in ${kafkaTopic}`,
