@@ -34,11 +34,11 @@ e2eTest(
     }
     // Stopped, it adds nothing more.
     await gateway.stop();
-    for (const { kafkaTopic, publishers } of running) {
+    await Promise.all(running.map(async ({ kafkaTopic, publishers }) => {
       assert.equal(sentBy(publishers).length, MESSAGES);
       assert.ok(publishers.every(({ connections }) => connections === 1), "every client stayed connected");
       await proveInKafka(broker, { kafkaTopic, publishers, fromMs });
-    }
+    }));
   },
   { timeout: 300_000 },
 );

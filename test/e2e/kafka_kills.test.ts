@@ -75,7 +75,9 @@ e2eTest(
       await untilInKafka(broker, { kafkaTopic, sent: sentBy(publishers), deadlineMs: DEADLINE_MS });
     }
     await gateway.stop();
-    for (const { kafkaTopic, publishers } of running) await proveInKafka(broker, { kafkaTopic, publishers, fromMs });
+    await Promise.all(running.map(({ kafkaTopic, publishers }) => {
+      return proveInKafka(broker, { kafkaTopic, publishers, fromMs });
+    }));
   },
   { timeout: 300_000 },
 );

@@ -51,6 +51,10 @@ e2eTest(
     };
     for (const { subscriber } of running) await subscriber.goOnline(DEADLINE_MS);
     await publishShare(all, 0.2, DEADLINE_MS);
+    const early = messagesEach * 0.2;
+    for (const { kafkaTopic, publishers } of running) {
+      await untilInKafka(broker, { kafkaTopic, sent: sentBy(publishers, early), deadlineMs: DEADLINE_MS });
+    }
 
     // Stopped in the middle of the load.
     const publishing = publishShare(all, 0.6, DEADLINE_MS);
@@ -88,12 +92,12 @@ e2eTest(
       "nothing is degraded any more",
     );
     await gateway.stop();
-    for (const { kafkaTopic, publishers, subscriber } of running) {
+    await Promise.all(running.map(async ({ kafkaTopic, publishers, subscriber }) => {
       await proveInKafka(broker, { kafkaTopic, publishers, fromMs });
       assert.deepEqual(deliveryProblems(sentBy(publishers), subscriber.received), [], "locally");
       const devices = [...publishers, subscriber];
       assert.ok(devices.every(({ connections }) => connections === 1), "every client stayed connected");
-    }
+    }));
   },
   { timeout: 240_000 },
 );
