@@ -2,7 +2,8 @@
 // against each of the four. `npm test -- bun e2e` runs only the steps whose names hold all of these words.
 //
 // Where tests lie decides where they run: test/unit, test/conformance and test/simulation on all three runtimes;
-// test/e2e under Node, which starts what TRIBUTARY_TEST_RUNTIME names; test/e2e/kafka_* for Node and the binary only.
+// test/e2e under Node, which starts what TRIBUTARY_TEST_RUNTIME names: kafka_* for Node and the binary only, real_kafka_*
+// once, because there parts of the gateway face a real Kafka inside the test's own process.
 
 import { globSync } from "node:fs";
 import { basename } from "node:path";
@@ -59,8 +60,12 @@ function suiteSteps(): Step[] {
 function endToEndSteps(): Step[] {
   const all = testFiles("test/e2e");
   const kafka = all.filter((path) => basename(path).startsWith("kafka_"));
-  const others = all.filter((path) => !kafka.includes(path));
+  const inProcess = all.filter((path) => basename(path).startsWith("real_kafka_"));
+  const others = all.filter((path) => !kafka.includes(path) && !inProcess.includes(path));
   const found: Step[] = [];
+  if (inProcess.length > 0) {
+    found.push({ runner: "node", alone: true, name: "real kafka on node", command: [...nodeTest, ...inProcess] });
+  }
   for (const runtime of ["node", "bun", "deno", "binary"]) {
     const common = {
       runner: "node",
