@@ -72,6 +72,8 @@ export class Connection implements Receiving {
   readonly receiving: Set<number> = new Set();
   /** Places from `from` on wait until the log is durable up to `until`: a page of retained messages is among them. */
   held: { readonly from: number; readonly until: number } | undefined;
+  /** Places up to here are sent also to a slow socket: one of them is of a message that cannot be read again. */
+  promisedThrough = -1;
   /** A read of waiting messages from the log is under way. */
   loading = false;
   /** Completions were appended at this time. */

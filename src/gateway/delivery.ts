@@ -38,6 +38,15 @@ export class Delivery {
     return false;
   }
 
+  /** The message is appended and not written: who has it in the queue is sent it when its commit is done. */
+  promise(message: Message, receivers: readonly Receiver[]): void {
+    if (message.qos === 0) return;
+    for (const { session } of receivers) {
+      const connection = this.#hub.connectionOf.get(session);
+      if (connection !== undefined) connection.promisedThrough = session.places.next - 1;
+    }
+  }
+
   /** Whether a message for the next place is sure to be sent when its commit is done. */
   #hasReserve(connection: Connection, session: Session): boolean {
     const { window } = connection;
@@ -102,8 +111,8 @@ export class Delivery {
       }
       if (window.isSpanFull) this.appendCompletions(connection);
       if (!window.isOpen || position > this.#hub.log.committedThrough || this.#isHeld(connection, place)) break;
-      // What cannot be read later goes out now: it had a reserve in the window, which bounds it.
-      if (connection.isBehind && !this.#hub.log.reader.isFleeting(position)) break;
+      // What cannot be read later goes out now, and so does what is before it: the window has a reserve, which bounds it.
+      if (connection.isBehind && place > connection.promisedThrough) break;
       if (session.released.has(place)) { // [MQTT3-4.4.0-1] [MQTT5-4.4.0-1]
         connection.outbox.ack({ type: "pubrel", packetId: packetIdOf(place), reasonCode: 0 });
         window.sent();

@@ -198,7 +198,9 @@ export class Publishing {
     const logged = about.route !== undefined || message.retain || about.fromKafka ||
       this.#delivery.needsLog(message, before);
     const entry: MessageEntry = { type: "message", message, route: about.route, fromKafka: about.fromKafka, skipped };
-    return this.#hub.log.appendMessage(entry, { logged });
+    const appended = this.#hub.log.appendMessage(entry, { logged });
+    if (!logged) this.#delivery.promise(message, appended.receivers);
+    return appended;
   }
 
   #lose(message: Message, reason: LossReason, detail: string): void {

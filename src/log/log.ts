@@ -149,7 +149,7 @@ export class Log {
     if (options.logged) this.#write(position, entry);
     const receivers = this.state.apply(position, entry);
     if (entry.message.qos > 0 && receivers.length > 0) {
-      this.reader.keep(position, entry, options);
+      this.reader.keep(position, entry);
       this.#open.messages.push(position);
     }
     this.requestTurn();

@@ -32,9 +32,8 @@ export class LogReader {
   readonly #space: Space;
   readonly #state: State;
   readonly #cache = new RowCache(LIMITS.tailRingBytes);
-  /** Messages of commits that are not done yet, by whether they are in the log. */
+  /** Messages of commits that are not done yet; of those that are not written this is the only copy. */
   readonly #kept = new Map<number, MessageEntry>();
-  readonly #unlogged = new Map<number, MessageEntry>();
   /** Rows that cannot be read: told once, then treated as gone. */
   readonly #damaged = new Set<number>();
   /** Told about every unreadable row once. */
@@ -46,18 +45,13 @@ export class LogReader {
     this.#state = parts.state;
   }
 
-  /** `logged: false`: until it is forgotten it can be read here and nowhere else. */
-  keep(position: number, entry: MessageEntry, options: { readonly logged: boolean }): void {
-    (options.logged ? this.#kept : this.#unlogged).set(position, entry);
-  }
-
-  /** Whether the message can be read now and not later. */
-  isFleeting(position: number): boolean {
-    return this.#unlogged.has(position);
+  /** Until it is forgotten the message can be read here, in the log or not. */
+  keep(position: number, entry: MessageEntry): void {
+    this.#kept.set(position, entry);
   }
 
   forget(position: number): void {
-    if (!this.#unlogged.delete(position)) this.#kept.delete(position);
+    this.#kept.delete(position);
   }
 
   add(first: number, body: Uint8Array): void {
@@ -70,7 +64,7 @@ export class LogReader {
 
   /** The message at a position. */
   lookUp(position: number): Lookup {
-    const kept = this.#unlogged.get(position) ?? this.#kept.get(position);
+    const kept = this.#kept.get(position);
     if (kept !== undefined) return kept;
     const row = this.#space.rowAt(position);
     if (row === undefined || this.#damaged.has(row.first)) return "gone";

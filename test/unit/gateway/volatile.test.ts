@@ -146,3 +146,22 @@ test("a replay of retained messages waits until its SUBSCRIBE is durable, whatev
   await gateway.quiet();
   assert.deepEqual(texts(subscriber.take("publish")), ["t/r=retained"]);
 });
+
+test("a message that is not written is sent although one before it, which is, could wait for the slow socket", async () => {
+  const { gateway, subscriber, publisher } = await pair();
+  gateway.disk.hold();
+  publisher.send(publish("t/a", 1, 1, "written", { retain: true }));
+  publisher.send(publish("t/a", 1, 2, "only in memory"));
+  await gateway.quiet();
+  subscriber.isStalled = true;
+  for (let count = 0; count < 12; count++) publisher.send(publish("t/zero", 0, 0, "z".repeat(100_000)));
+  await gateway.quiet();
+  gateway.disk.release();
+  await gateway.quiet();
+  assert.equal(publisher.take("puback").length, 2);
+  subscriber.flow();
+  await gateway.quiet();
+  const acknowledged = (await drain(gateway, subscriber)).filter((text) => text.startsWith("t/a"));
+  assert.deepEqual(acknowledged, ["t/a=written", "t/a=only in "]);
+  assert.deepEqual(gateway.disk.readLosses(10).filter(({ reason }) => reason !== "qos0-slow-socket"), []);
+});
