@@ -8,6 +8,7 @@ import { REASON } from "../mqtt/reason_codes.ts";
 import type { Connection } from "./connection.ts";
 import type { Delivery } from "./delivery.ts";
 import type { Hub } from "./hub.ts";
+import { ANSWER_BYTES, whenDurable } from "./when_durable.ts";
 
 /** An acknowledgement in its turn: it leaves when everything before it has left and Kafka has reached its position. */
 interface Waiting {
@@ -94,11 +95,9 @@ export class Acknowledging {
       this.#hub.log.append(entry, { logged: session.durable });
     }
     const reasonCode = known || connection.version !== 5 ? REASON.success : REASON.packetIdNotFound;
-    this.#hub.log.after({
-      run: () => {
-        connection.outbox.ack({ type: "pubcomp", packetId: packet.packetId, reasonCode });
-        connection.unacknowledged.delete(packet.packetId);
-      },
+    whenDurable(this.#hub.log, { connection, bytes: ANSWER_BYTES }, () => {
+      connection.outbox.ack({ type: "pubcomp", packetId: packet.packetId, reasonCode });
+      connection.unacknowledged.delete(packet.packetId);
     });
   }
 
@@ -123,7 +122,9 @@ export class Acknowledging {
     if (!known && packet.reasonCode >= REASON.unspecifiedError) return;
     const reasonCode = known || connection.version !== 5 ? REASON.success : REASON.packetIdNotFound;
     const { packetId } = packet;
-    this.#hub.log.after({ run: () => connection.outbox.ack({ type: "pubrel", packetId, reasonCode }) });
+    whenDurable(this.#hub.log, { connection, bytes: ANSWER_BYTES }, () => {
+      connection.outbox.ack({ type: "pubrel", packetId, reasonCode });
+    });
   }
 
   /** Outbound QoS 2 ends. */

@@ -15,6 +15,7 @@ import { publishWeight } from "./connection.ts";
 import { count } from "./counters.ts";
 import type { Delivery } from "./delivery.ts";
 import type { Hub } from "./hub.ts";
+import { ANSWER_BYTES, whenDurable } from "./when_durable.ts";
 
 export class Publishing {
   readonly #hub: Hub;
@@ -51,7 +52,7 @@ export class Publishing {
     this.#hub.counters.messagesIn[packet.qos]++;
     this.#hub.counters.payloadBytesIn[packet.qos] += packet.payload.byteLength;
     if (refusal !== undefined) this.#refuse(connection, packet, { message, reasonCode: refusal });
-    else if (packet.qos === 0) this.#qos0(this.#storable(message));
+    else if (packet.qos === 0) this.#fromClient(connection, packet, this.#storable(message));
     else this.#qos1or2(connection, packet, this.#storable(message));
     return true;
   }
@@ -63,7 +64,10 @@ export class Publishing {
   own(offered: Message, options: { readonly fromKafka: boolean }): void {
     const message = this.#storable(offered);
     const route = options.fromKafka ? undefined : this.#hub.router.route(message.topicName);
-    if (message.qos === 0 && !options.fromKafka) return this.#qos0(message);
+    if (message.qos === 0 && !options.fromKafka) {
+      this.#qos0(message);
+      return;
+    }
     const { receivers } = this.#append(message, { route, fromKafka: options.fromKafka });
     this.#hub.log.after({ run: () => this.#deliver(message, receivers) });
   }
@@ -131,8 +135,8 @@ export class Publishing {
       this.#lose(message, "kafka-refused", "Larger than its Kafka topic takes.");
     }
     const reasonString = refusalText(reasonCode);
-    this.#hub.log.after({
-      run: () => this.#acknowledging.inTurn(connection, { type, packetId, reasonCode: code, reasonString }, 0),
+    whenDurable(this.#hub.log, { connection, bytes: ANSWER_BYTES }, () => {
+      this.#acknowledging.inTurn(connection, { type, packetId, reasonCode: code, reasonString }, 0);
     });
   }
 
@@ -147,17 +151,25 @@ export class Publishing {
     });
   }
 
-  /** QoS 0: delivered at once; in the log only if a route takes it or it is retained. */
-  #qos0(message: Message): void {
+  /** QoS 0 waits for nothing, but what is on its way to the disk counts like QoS 1. */
+  #fromClient(connection: Connection, packet: PublishPacket, message: Message): void {
+    const isAppended = this.#qos0(message);
+    if (isAppended) whenDurable(this.#hub.log, { connection, bytes: publishWeight(packet) }, nothing);
+  }
+
+  /** QoS 0: delivered at once; in the log only if a route takes it or it is retained. True: it is appended. */
+  #qos0(message: Message): boolean {
     let route = this.#hub.router.route(message.topicName);
     const { full } = this.#hub.log;
     if (full && (route !== undefined || storesRetained(message))) this.#lose(message, "log-full", "");
     if (full) route = undefined;
     const retain = message.retain && !(full && storesRetained(message));
-    const receivers = route !== undefined || retain
+    const isAppended = route !== undefined || retain;
+    const receivers = isAppended
       ? this.#append(message, { route, fromKafka: false }).receivers
       : this.#hub.log.state.receivers(message.topicName);
     this.#delivery.deliver(message, receivers);
+    return isAppended;
   }
 
   #qos1or2(connection: Connection, packet: PublishPacket, message: Message): void {
@@ -213,6 +225,8 @@ export class Publishing {
 function storesRetained(message: Message): boolean {
   return message.retain && message.payload.byteLength > 0;
 }
+
+function nothing(): void {}
 
 /** Marks a message that must wait for room. */
 const PARK = -1;

@@ -7,9 +7,13 @@ import type { Connection } from "./connection.ts";
 import type { Delivery } from "./delivery.ts";
 import type { Hub } from "./hub.ts";
 import type { Retained } from "./retained.ts";
+import { ANSWER_BYTES, whenDurable } from "./when_durable.ts";
 
 /** SUBACK's failure in 3.1.1 (§3.9.3). */
 const FAILURE = 0x80;
+
+/** What a filter's entry costs besides its text. */
+const FILTER_BYTES = 32;
 
 export class Subscribing {
   readonly #hub: Hub;
@@ -38,12 +42,12 @@ export class Subscribing {
       );
       return qos; // [MQTT3-3.9.3-1] the QoS granted
     });
-    this.#hub.log.after({
-      run: () => {
-        connection.outbox.packet({ type: "suback", packetId, reasonCodes });
-        this.#retained.replay(session);
-        this.#delivery.pump(connection);
-      },
+    const bytes = ANSWER_BYTES +
+      packet.subscriptions.reduce((sum, one) => sum + FILTER_BYTES + one.topicFilter.length, 0);
+    whenDurable(this.#hub.log, { connection, bytes }, () => {
+      connection.outbox.packet({ type: "suback", packetId, reasonCodes });
+      this.#retained.replay(session);
+      this.#delivery.pump(connection);
     });
   }
 
@@ -57,7 +61,10 @@ export class Subscribing {
       this.#hub.log.append({ type: "unsubscribed", session: session.number, topicFilter }, { logged: session.durable });
       return REASON.success;
     });
-    this.#hub.log.after({ run: () => connection.outbox.packet({ type: "unsuback", packetId, reasonCodes }) });
+    const bytes = ANSWER_BYTES + packet.topicFilters.reduce((sum, filter) => sum + FILTER_BYTES + filter.length, 0);
+    whenDurable(this.#hub.log, { connection, bytes }, () => {
+      connection.outbox.packet({ type: "unsuback", packetId, reasonCodes });
+    });
   }
 
   #refusal(connection: Connection, session: Session, subscription: SubscriptionRequest): number | undefined {
