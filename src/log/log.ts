@@ -53,6 +53,7 @@ interface InFlight {
   readonly messages: readonly number[];
   /** How many were appended: rewritten ones count only once. */
   readonly entries: number;
+  readonly bytes: number;
   readonly startedMs: number;
 }
 
@@ -110,7 +111,7 @@ export class Log {
 
   /** Bytes on disk as of the last commit, and what is on its way there. */
   get usedBytes(): number {
-    return this.#storeSpace.usedBytes + this.#open.bytes;
+    return this.#storeSpace.usedBytes + (this.#inFlight?.bytes ?? 0) + this.#open.bytes;
   }
 
   /** The disk itself is full: the store lives on its reserve. */
@@ -246,6 +247,7 @@ export class Log {
       effects: open.effects,
       messages: open.messages,
       entries: open.rows.reduce((sum, row) => sum + row.entries, 0),
+      bytes: open.bytes,
       startedMs: this.#options.platform.clock.nowMs(),
     };
     this.#inFlight = inFlight;

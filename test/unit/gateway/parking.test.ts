@@ -177,3 +177,25 @@ test("a disk that somebody else fills refuses, and takes again when it has room"
   await gateway.quiet();
   assert.deepEqual(client.take("puback").map((packet) => packet.reasonCode), [0]);
 });
+
+test("what is on its way to a slow disk counts as used: publishes are refused in time", async () => {
+  const gateway = await TestGateway.start({ logBytesMax: LIMITS.headRoomBytes + ROOM_BYTES });
+  const subscriber = await gateway.connect({ clientId: "s", clean: false });
+  subscriber.send(subscribe("t", 1));
+  await gateway.quiet();
+  subscriber.cut();
+  const publisher = await gateway.connect({ clientId: "p", protocolVersion: 5 });
+  gateway.disk.hold();
+  const { usedBytes } = gateway.engine.log;
+  let accepted = 5;
+  for (let id = 1; id <= accepted; id++) publisher.send(publish("t", 1, id, PAYLOAD));
+  await gateway.quiet(); // their commit is under way, the others fill the next
+  while (accepted < 20 && !gateway.engine.log.full) {
+    publisher.send(publish("t", 1, ++accepted, PAYLOAD));
+    await gateway.quiet();
+  }
+  assert.ok(usedBytes + accepted * PAYLOAD.length < ROOM_BYTES + 2 * PAYLOAD.length, `${accepted} messages accepted`);
+  gateway.disk.release();
+  await gateway.quiet();
+  assert.equal(publisher.take("puback").length, accepted);
+});
