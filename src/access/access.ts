@@ -22,6 +22,8 @@ export interface ConnectRequest {
   readonly userName: string | undefined;
   readonly password: Uint8Array | undefined;
   readonly peer: { readonly address: string; readonly tls?: PeerTls };
+  /** Nobody waits for the answer any more: what has not begun need not be done. */
+  readonly isGone?: () => boolean;
 }
 
 /** `topicName` is the final one: aliases resolved. A will is a publish of its client. */
@@ -79,7 +81,7 @@ export function createAccess({ allowAnonymous, passwords }: AccessOptions): Acce
   const withTurn = createTurns(LIMITS.passwordChecksMax);
   const stranger = passwords === undefined ? undefined : strangerHash(passwords);
 
-  async function connect({ userName, password }: ConnectRequest): Promise<ConnectDecision> {
+  async function connect({ userName, password, isGone }: ConnectRequest): Promise<ConnectDecision> {
     if (userName === undefined && password === undefined) {
       return allowAnonymous ? { allowed: true, identity: ANONYMOUS } : { allowed: false, reason: "not-authorized" };
     }
@@ -90,7 +92,8 @@ export function createAccess({ allowAnonymous, passwords }: AccessOptions): Acce
     const stored = userName === undefined ? undefined : passwords.get(userName);
     const proof = password ?? new Uint8Array();
     // An unknown user costs what a wrong password costs, so that the time does not tell which names exist.
-    const hash = await withTurn(() => hashPassword(proof, stored ?? stranger));
+    const hash = await withTurn(async () => isGone?.() ? undefined : await hashPassword(proof, stored ?? stranger));
+    if (hash === undefined) return { allowed: false, reason: "unavailable" };
     const matches = equalBytes(hash, (stored ?? stranger).hash);
     return matches && stored !== undefined && password !== undefined
       ? { allowed: true, identity: { user: userName } }

@@ -20,6 +20,8 @@ export class Connecting {
   readonly #delivery: Delivery;
   readonly #retained: Retained;
   readonly #wills: Wills;
+  /** Told about every connection that got its session. */
+  onAdmitted: () => void = () => {};
 
   constructor(
     hub: Hub,
@@ -45,9 +47,11 @@ export class Connecting {
     }
     const { peer } = connection.transport;
     const { clientId, userName, password } = packet;
+    const isGone = (): boolean => connection.phase !== "connecting";
     // Never rejects; an exception in here is a bug of ours and ends the process.
-    void this.#hub.access.connect({ action: "connect", clientId, userName, password, peer }).then((decision) => {
-      if (connection.phase !== "connecting") return; // gone meanwhile
+    const request = { action: "connect", clientId, userName, password, peer, isGone } as const;
+    void this.#hub.access.connect(request).then((decision) => {
+      if (isGone()) return;
       if (decision.allowed) return this.#admit(connection, packet, decision.identity);
       const reasonCode = REFUSALS[decision.reason];
       this.#hub.tell(
@@ -150,6 +154,7 @@ export class Connecting {
       { logged: session.logged },
     );
     connection.session = session;
+    this.onAdmitted();
     connection.topicAliasMaximum = packet.protocolVersion === 5 ? limits.topicAliasMaximum : 0;
     connection.window = new Window(session.places, {
       countMax: Math.min(packet.receiveMaximum, limits.windowMax),

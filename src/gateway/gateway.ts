@@ -67,6 +67,7 @@ export class Gateway implements ConnectionHandler {
   readonly #connecting: Connecting;
   /** Bytes of all connections' messages that wait for their commit. */
   readonly #inbound = { bytes: 0 };
+  /** Connections without a session: a CONNECT whose password is being checked is not one of a known client yet. */
   #halfOpen = 0;
   #stopping = false;
 
@@ -85,6 +86,7 @@ export class Gateway implements ConnectionHandler {
     this.#wills = new Wills(this.#hub, this.#publishing);
     const parts = { delivery: this.#delivery, retained: this.#retained, wills: this.#wills };
     this.#connecting = new Connecting(this.#hub, parts);
+    this.#connecting.onAdmitted = () => this.#halfOpen--;
     this.#wills.schedule();
   }
 
@@ -131,7 +133,6 @@ export class Gateway implements ConnectionHandler {
     if (connection.parked.length > 0 && mustWait(packet)) return this.#park(connection, packet);
     switch (packet.type) {
       case "connect":
-        this.#halfOpen--;
         return this.#connecting.connect(connection, packet);
       case "publish":
         if (!this.#publishing.packet(connection, packet)) this.#park(connection, packet);
@@ -183,7 +184,7 @@ export class Gateway implements ConnectionHandler {
     this.counters.bytesOut += connection.outbox.sentBytes;
     this.counters.bytesIn += connection.receivedBytes;
     this.#connections.delete(connection);
-    if (connection.connect === undefined) this.#halfOpen--;
+    if (connection.session === undefined) this.#halfOpen--;
     this.#unpark(connection);
     this.#acknowledging.closed(connection);
     // [MQTT3-3.1.2-8] [MQTT5-3.1.2-8] the connection closed without DISCONNECT: its will is due.
@@ -243,8 +244,8 @@ export class Gateway implements ConnectionHandler {
     if (this.#halfOpen >= halfOpenMax) return true;
     if (this.#halfOpen < halfOpenPerAddressMax) return false;
     let fromAddress = 0;
-    for (const { phase, transport } of this.#connections) {
-      if (phase === "new" && transport.peer.address === address) fromAddress++;
+    for (const { session, transport } of this.#connections) {
+      if (session === undefined && transport.peer.address === address) fromAddress++;
     }
     return fromAddress >= halfOpenPerAddressMax;
   }

@@ -106,6 +106,25 @@ test("many connects at once are all decided, each for itself", async () => {
   assert.deepEqual(answers, answers.map((_, index) => (index % 2 === 0 ? "alice" : "bad-credentials")));
 });
 
+test("the password of a client that has gone away is not checked: its turn goes to those who still wait", async () => {
+  const access = createAccess({ allowAnonymous: false, passwords: await users() });
+  let asked = 0;
+  const isGone = (): boolean => ++asked > 0;
+  const peer = { address: "127.0.0.1" };
+  const gone = {
+    action: "connect",
+    clientId: "c",
+    userName: "alice",
+    password: bytes("correct"),
+    peer,
+    isGone,
+  } as const;
+  const answers = await Promise.all(Array.from({ length: 5 }, () => access.connect(gone)));
+  assert.equal(asked, 5);
+  assert.ok(answers.every((answer) => !answer.allowed && answer.reason === "unavailable"));
+  assert.equal(await ask(access, "alice", "correct"), "alice");
+});
+
 test("the summary says who may connect", async () => {
   const passwords = await users();
   assert.equal(createAccess({ allowAnonymous: true, passwords: undefined }).summary, "anyone may connect");

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import type { Access } from "../../../src/access/access.ts";
 import { createAccess } from "../../../src/access/access.ts";
-import { LIMITS } from "../../../src/limits.ts";
+import { completeLimits, LIMITS } from "../../../src/limits.ts";
 import { TestGateway } from "../../support/engine.ts";
 import { publish, subscribe, texts } from "../../support/packets.ts";
 import { test } from "../../support/test.ts";
@@ -259,4 +259,29 @@ test("a malformed packet closes its connection and no other", async () => {
   other.send({ cmd: "pingreq" });
   await gateway.quiet();
   assert.equal(other.take("pingresp").length, 1);
+});
+
+test("clients whose passwords are being checked count as half open, per address, until they are in or closed", async () => {
+  const anonymous = createAccess({ allowAnonymous: true, passwords: undefined });
+  const waiting: (() => void)[] = [];
+  const access: Access = {
+    ...anonymous,
+    connect: async (request) => {
+      await new Promise<void>((resolve) => waiting.push(resolve));
+      return request.isGone?.() === true ? { allowed: false, reason: "unavailable" } : await anonymous.connect(request);
+    },
+  };
+  const limits = completeLimits({ halfOpenMax: 3, halfOpenPerAddressMax: 3 });
+  const gateway = await TestGateway.start({ access, limits });
+  const clients = await Promise.all(["a", "b", "c"].map((clientId) => gateway.connect({ clientId })));
+  assert.equal(gateway.engine.gateway.figures().halfOpen, 3);
+  assert.equal(gateway.open().isAborted, true, "one beyond the cap");
+  clients[0]?.cut();
+  assert.equal(gateway.engine.gateway.figures().halfOpen, 2);
+  assert.equal(gateway.open().isAborted, false);
+  for (const go of waiting) go();
+  await gateway.quiet();
+  assert.deepEqual(clients.map((client) => client.take("connack").length), [0, 1, 1]);
+  const { halfOpen, connected } = gateway.engine.gateway.figures();
+  assert.deepEqual([halfOpen, connected], [1, 2]);
 });
