@@ -21,7 +21,7 @@ const PAYLOAD_BYTES = 64;
 const TOPICS_PER_CLIENT = 5;
 
 /** Messages of one client: `<prefix>/<client>/<0…4>`, payloads unique over all loads of a test. */
-export function loadOf(clientId: string, prefix: string, size: { count: number; payloadBytes: number }): LoadMessage[] {
+function loadOf(clientId: string, prefix: string, size: { count: number; payloadBytes: number }): LoadMessage[] {
   return Array.from({ length: size.count }, (_, index) => ({
     topicName: `${prefix}/${clientId}/${index % TOPICS_PER_CLIENT}`,
     payload: `${prefix} ${clientId} ${index} `.padEnd(size.payloadBytes, "."),
