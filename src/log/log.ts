@@ -261,7 +261,8 @@ export class Log {
   #buildCommit(closing: boolean): { commit: StoreCommit; rewritten: Row | undefined } {
     const appended = this.#open.storedRows();
     const { removedRows, rows, rewritten, everything } = this.#housekeeping.take();
-    const options = { everything: closing || everything, atMs: this.clock.nowMs() };
+    const removesRows = removedRows.length > 0;
+    const options = { everything: closing || everything, removesRows, atMs: this.clock.nowMs() };
     const snapshots = this.#snapshots.take(this.#next - 1, options);
     return {
       commit: { removedRows, rows: [...rows, ...appended], ...snapshots, losses: this.#open.losses },

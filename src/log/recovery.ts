@@ -47,6 +47,7 @@ export async function openLog(options: OpenLogOptions): Promise<OpenedLog> {
   const damaged: StoreDamage[] = [...opened.damaged];
   restoreSnapshots(state, opened, damaged);
   const tailMeta = readTail(opened, damaged);
+  state.nextSession = Math.max(state.nextSession, tailMeta.nextSession);
   const replayed = await replay(options, { state, tail: tailMeta.tail, damaged });
   const lastRow = opened.rows.at(-1);
   // Never a position twice, not even after everything was freed.
@@ -132,13 +133,13 @@ function newest(state: State): number {
 
 function readTail(opened: StoreOpened, damaged: StoreDamage[]): Tail {
   // Without the mark everything is replayed: slower, never wrong.
-  let tail: Tail = { tail: opened.rows[0]?.first ?? 1, next: 1, atMs: 0 };
+  let tail: Tail = { tail: opened.rows[0]?.first ?? 1, next: 1, nextSession: 1, atMs: 0 };
   const stored = opened.meta.get(META.tail);
   if (stored === undefined) return tail;
   guard(damaged, { kind: "meta", key: META.tail }, () => {
     const input = new Reader(stored);
     if (input.byte() !== FORMAT_VERSION) throw new UnreadableBytes("The tail mark has another format");
-    tail = { tail: input.uint(), next: input.uint(), atMs: input.uint() };
+    tail = { tail: input.uint(), next: input.uint(), nextSession: input.uint(), atMs: input.uint() };
   });
   return tail;
 }

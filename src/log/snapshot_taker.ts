@@ -18,8 +18,22 @@ type Snapshots = Pick<StoreCommit, "sessions" | "retained" | "meta">;
 /** Snapshots of one commit, so that it stays short. */
 const BYTES_PER_COMMIT = 262_144;
 const RETAINED_PER_COMMIT = 4_096;
+/**
+ * The mark of the tail is written with every snapshot and every row that goes, which rely on it, else so often: a page
+ * more in every commit would wear the flash. An older mark only means more to replay.
+ */
+const TAIL_INTERVAL_MS = 1_000;
 /** Distance of the marks from which the tail's size is known. */
 const MARK_BYTES = 262_144;
+
+export interface TakeOptions {
+  /** All that changed, not only what has been dirty longest. */
+  readonly everything: boolean;
+  /** Rows go in the same commit. */
+  readonly removesRows: boolean;
+  /** Log clock. */
+  readonly atMs: number;
+}
 
 export class SnapshotTaker {
   readonly #state: State;
@@ -28,6 +42,7 @@ export class SnapshotTaker {
   /** Bytes appended up to a position, now and then. */
   readonly #marks: { readonly position: number; readonly bytes: number }[] = [];
   #bytes = 0;
+  #tailWrittenMs = 0;
 
   /** `logBytesMax`: the tail is never more than an eighth of the budget, since its rows cannot be freed. */
   constructor(state: State, logBytesMax: number) {
@@ -65,7 +80,7 @@ export class SnapshotTaker {
   }
 
   /** The snapshots of the commit being sealed, whose last entry is at `asOf`. */
-  take(asOf: number, options: { readonly everything: boolean; readonly atMs: number }): Snapshots {
+  take(asOf: number, options: TakeOptions): Snapshots {
     const meta: { key: string; value: Uint8Array }[] = [];
     const sessions: { key: number; value: Uint8Array | undefined }[] = [];
     const retained: { topicName: string; position: number | undefined }[] = [];
@@ -86,8 +101,16 @@ export class SnapshotTaker {
       }
       this.#takeRetained(retained, options.everything);
     }
-    meta.push({ key: META.tail, value: writeTail({ tail: this.tail(asOf + 1), next: asOf + 1, atMs: options.atMs }) });
+    const changed = options.removesRows || sessions.length + retained.length + meta.length > 0;
+    if (changed || options.atMs - this.#tailWrittenMs >= TAIL_INTERVAL_MS) {
+      meta.push({ key: META.tail, value: this.#tailMark(asOf, options.atMs) });
+    }
     return { sessions, retained, meta };
+  }
+
+  #tailMark(asOf: number, atMs: number): Uint8Array {
+    this.#tailWrittenMs = atMs;
+    return writeTail({ tail: this.tail(asOf + 1), next: asOf + 1, nextSession: this.#state.nextSession, atMs });
   }
 
   #takeRetained(retained: { topicName: string; position: number | undefined }[], everything: boolean): void {
@@ -104,10 +127,11 @@ export class SnapshotTaker {
   }
 }
 
-/** Where replay begins, the next free position and the log clock, as of a commit. */
+/** Where replay begins, the next free position and session number and the log clock, as of a commit. */
 export interface Tail {
   readonly tail: number;
   readonly next: number;
+  readonly nextSession: number;
   readonly atMs: number;
 }
 
@@ -116,6 +140,7 @@ function writeTail(tail: Tail): Uint8Array<ArrayBuffer> {
   out.byte(FORMAT_VERSION);
   out.uint(tail.tail);
   out.uint(tail.next);
+  out.uint(tail.nextSession);
   out.uint(tail.atMs);
   return out.copy();
 }
