@@ -1,13 +1,17 @@
 /**
  * Two sites and their Kafka under random faults from a seed: bad links, kills, restarts, leaders that come and go, late
- * markers, compaction, refused records. The invariants of the edge hold at every step. A failing seed is in the message;
- * `workload(seed)` replays it.
+ * markers, compaction, refused records. The invariants of the edge hold at every step, and what a kill leaves on the disk
+ * is what was in memory. A failing seed is in the message; `workload(seed)` replays it.
  */
 import assert from "node:assert/strict";
 import { UPLINK_KAFKA_TOPIC } from "../../src/kafka/kafka_names.ts";
+import { createMemoryStore, type MemoryDisk } from "../../src/log/memory_store.ts";
+import { openLog } from "../../src/log/recovery.ts";
+import { digestOf } from "../support/state_digest.ts";
 import { test } from "../support/test.ts";
 import { type Box, EdgeWorld, textOf } from "./edge_world.ts";
 import { Random } from "./random.ts";
+import { ProcessClock, VirtualPlatform } from "./virtual_clock.ts";
 
 const SEEDS = 40;
 const STEPS = 25;
@@ -55,7 +59,50 @@ class Checker {
   }
 }
 
-function upset(world: EdgeWorld, box: Box, random: Random): void {
+/** A device that is away keeps what goes up and what comes down. */
+function subscribeAbsent({ engine: { log } }: Box): void {
+  const session = log.state.nextSession;
+  const atMs = log.clock.nowMs();
+  log.append({ type: "session-created", session, clientId: "absent", owner: "", durable: true, logged: true });
+  log.append({ type: "session-connected", session, expirySeconds: 4_294_967_295, will: undefined, atMs });
+  for (const topicFilter of ["up/1", "chat/#"]) {
+    const subscription = { topicFilter, qos: 2, noLocal: false, retainAsPublished: true, retainHandling: 0 } as const;
+    log.append({ type: "subscribed", session, subscription, subscriptionId: undefined, replayRetained: false });
+  }
+  log.append({ type: "session-disconnected", session, expirySeconds: 4_294_967_295, willDueMs: undefined, atMs });
+}
+
+/** kill -9 when everything is on the disk: what a start finds there is what the gateway had in memory. */
+async function kill(world: EdgeWorld, box: Box): Promise<void> {
+  if (!box.isRunning) return; // killed already
+  await world.quiet();
+  const { state } = box.engine.log;
+  const live = digestOf(state);
+  assert.ok(state.waiting > 0, "messages wait for a device that is away");
+  box.kill();
+  assert.deepEqual(await recovered(world, box.disk), live, `recovered state = live state of ${box.name}`);
+}
+
+/** What a start would find, before it does anything. */
+async function recovered(world: EdgeWorld, disk: MemoryDisk): Promise<unknown> {
+  const nothing = (): void => {};
+  const opening = openLog({
+    platform: new VirtualPlatform({ seed: 1, clock: new ProcessClock(world.clock) }),
+    store: createMemoryStore(disk),
+    bytesMax: 1_073_741_824,
+    groupMs: 0,
+    mayDropOldest: false,
+    site: undefined,
+    onFatal: nothing,
+    requestTurn: nothing,
+    onCommitted: nothing,
+  });
+  const { log } = await world.run(opening);
+  disk.kill({ unsynced: "lost" });
+  return digestOf(log.state);
+}
+
+async function upset(world: EdgeWorld, box: Box, random: Random): Promise<void> {
   const { kafka } = world;
   switch (random.below(8)) {
     case 0: {
@@ -82,8 +129,10 @@ function upset(world: EdgeWorld, box: Box, random: Random): void {
       kafka.transactions.markers.delayMs = () => random.below(delayMs + 1);
       return;
     }
+    case 6:
+      return box.kill();
     default:
-      box.kill();
+      return await kill(world, box);
   }
 }
 
@@ -112,13 +161,14 @@ async function workload(
   for (let step = 0; step < STEPS; step++) {
     for (const box of boxes) {
       if (!box.isRunning) await box.start();
+      if (step === 0) subscribeAbsent(box);
       for (let count = random.below(12); count > 0; count--) {
         const topicName = random.pick(["up/1", "up/2", "chat/x", "cap/known/1", "cap/unknown/1"]);
         box.publish(topicName);
         if (random.chance(0.02)) box.publish("up/1", { id: `${box.name}:${step}.${count}.bad` });
       }
     }
-    if (random.chance(0.6)) upset(world, random.pick(boxes), random);
+    if (random.chance(0.6)) await upset(world, random.pick(boxes), random);
     await world.pass(random.below(2_500));
     if (random.chance(0.3)) mend(world, boxes);
     kills += boxes.filter((box) => !box.isRunning).length;
