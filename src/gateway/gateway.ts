@@ -232,6 +232,7 @@ export class Gateway implements ConnectionHandler {
   stop(): void {
     this.#stopping = true;
     for (const connection of this.#connections) {
+      this.#unpark(connection);
       this.#delivery.appendCompletions(connection);
       if (connection.session !== undefined) this.#hub.connectionOf.delete(connection.session);
       connection.disconnect(REASON.serverShuttingDown, "The gateway is stopping");
@@ -299,14 +300,14 @@ export class Gateway implements ConnectionHandler {
     this.counters.parked -= waiting.length;
     this.#parked.delete(connection);
     for (const packet of waiting) {
-      if (!connection.isOpen) return;
-      this.packet(connection, packet);
+      if (connection.isOpen) this.packet(connection, packet);
+      else this.#publishing.dropParked(connection, packet);
     }
   }
 
   #unpark(connection: Connection): void {
     this.counters.parked -= connection.parked.length;
-    connection.parked.length = 0;
+    for (const packet of connection.parked.splice(0)) this.#publishing.dropParked(connection, packet);
     this.#parked.delete(connection);
   }
 }

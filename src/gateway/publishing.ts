@@ -5,7 +5,7 @@
 import type { MessageEntry, RouteChoice } from "../log/entry.ts";
 import type { Effect } from "../log/commit_builder.ts";
 import type { Message } from "../mqtt/message.ts";
-import type { PublishPacket } from "../mqtt/packet.ts";
+import type { IncomingPacket, PublishPacket } from "../mqtt/packet.ts";
 import { ProtocolError, REASON } from "../mqtt/reason_codes.ts";
 import type { Receiver } from "../mqtt/receivers.ts";
 import type { LossReason } from "../ports.ts";
@@ -112,6 +112,12 @@ export class Publishing {
       retained.get(message.topicName) === undefined;
   }
 
+  /** Removing what is not there changes nothing, and so must not cost room. */
+  #changesRetained(message: Message): boolean {
+    return message.retain &&
+      (message.payload.byteLength > 0 || this.#hub.log.state.retained.get(message.topicName) !== undefined);
+  }
+
   /** What cannot be refused is published without being retained: its sender cannot be told, the ledger is. */
   #storable(message: Message): Message {
     if (!this.#isBeyondRetained(message)) return message;
@@ -140,6 +146,15 @@ export class Publishing {
     });
   }
 
+  /** Its connection ends before there was room. What waits for an acknowledgement its client still has; QoS 0 is lost. */
+  dropParked(connection: Connection, packet: IncomingPacket): void {
+    if (packet.type !== "publish" || packet.qos > 0) return;
+    const atMs = this.#hub.platform.clock.wallMs();
+    const clientId = connection.session?.clientId ?? "";
+    const { topicName } = packet;
+    this.#hub.log.lose({ atMs, clientId, topicName, count: 1, reason: "log-full", detail: "" });
+  }
+
   /** [MQTT3-4.3.3-2] [MQTT5-4.3.3-10] a QoS 2 PUBLISH whose first copy is known: acknowledged again, not published. */
   #repeated(connection: Connection, packet: PublishPacket, topicName: string): void {
     if (connection.receiving.has(packet.packetId)) return; // its PUBREC is on the way
@@ -164,7 +179,7 @@ export class Publishing {
     if (full && (route !== undefined || storesRetained(message))) this.#lose(message, "log-full", "");
     if (full) route = undefined;
     const retain = message.retain && !(full && storesRetained(message));
-    const isAppended = route !== undefined || retain;
+    const isAppended = route !== undefined || (retain && this.#changesRetained(message));
     const receivers = isAppended
       ? this.#append(message, { route, fromKafka: false }).receivers
       : this.#hub.log.state.receivers(message.topicName);
@@ -207,7 +222,7 @@ export class Publishing {
   ): { readonly position: number; readonly receivers: readonly Receiver[] } {
     const before = this.#hub.log.state.receivers(message.topicName);
     const skipped = this.#delivery.skipped(message, before);
-    const logged = about.route !== undefined || message.retain || about.fromKafka ||
+    const logged = about.route !== undefined || this.#changesRetained(message) || about.fromKafka ||
       this.#delivery.needsLog(message, before);
     const entry: MessageEntry = { type: "message", message, route: about.route, fromKafka: about.fromKafka, skipped };
     const appended = this.#hub.log.appendMessage(entry, { logged });

@@ -121,13 +121,28 @@ test("a parked client that sends more than the look-ahead is closed, alone", asy
   assert.equal(subscriber.isEnded, false);
 });
 
-test("DISCONNECT behind a parked PUBLISH is handled, and the will does not fire", async () => {
+test("DISCONNECT behind a parked PUBLISH is handled; QoS 0 that waited is in the ledger", async () => {
   const { gateway, publisher } = await fullGateway();
   publisher.send(publish("t", 1, 2001, "x"));
+  publisher.send(publish("zero", 0, 0, "x"));
   publisher.send({ cmd: "disconnect" });
   await gateway.quiet();
   assert.equal(publisher.isEnded, true);
   assert.equal(gateway.engine.gateway.figures().connected, 0);
+  publisher.cut();
+  await gateway.quiet();
+  const losses = gateway.disk.readLosses(10).map(({ clientId, topicName, reason }) => [clientId, topicName, reason]);
+  assert.deepEqual(losses, [["p", "zero", "log-full"]]);
+});
+
+test("removing a retained message that is not there takes no room, however full the log is", async () => {
+  const { gateway, publisher } = await fullGateway();
+  const rows = gateway.disk.rowFirsts().length;
+  for (let id = 1; id <= 20; id++) publisher.send(publish("r", 1, id, "", { retain: true }));
+  publisher.send(publish("r", 0, 0, "", { retain: true }));
+  await gateway.quiet();
+  assert.equal(publisher.take("puback").length, 20);
+  assert.equal(gateway.disk.rowFirsts().length, rows);
 });
 
 test("a retained QoS 0 message that finds the log full is delivered, not kept, and in the ledger", async () => {
