@@ -48,6 +48,8 @@ export interface GatewayFigures {
   readonly bytesOut: number;
   /** Places of all sessions. */
   readonly waiting: number;
+  /** What clients sent and the disk does not have yet. */
+  readonly inboundBytes: number;
 }
 
 export class Gateway implements ConnectionHandler {
@@ -98,7 +100,9 @@ export class Gateway implements ConnectionHandler {
       bytesOut += connection.outbox.sentBytes;
     }
     const { waiting } = this.#hub.log.state;
-    return { connected: this.#hub.connectionOf.size, halfOpen: this.#halfOpen, bytesIn, bytesOut, waiting };
+    const { connectionOf } = this.#hub;
+    const inboundBytes = this.#inbound.bytes;
+    return { connected: connectionOf.size, halfOpen: this.#halfOpen, bytesIn, bytesOut, waiting, inboundBytes };
   }
 
   /** Serves a socket until it ends. */
