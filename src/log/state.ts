@@ -282,15 +282,22 @@ export class State {
     }
   }
 
-  /** [MQTT5-3.1.2-8] Connections that were open when the process ended closed abnormally: their wills are owed. */
+  /**
+   * [MQTT5-3.1.2-8] Connections that were open when the process ended closed abnormally: their wills are owed. No will is
+   * due before its client had time to come back: while the process was down it could not.
+   */
   #disconnectAll(position: number, entry: Extract<Entry, { type: "started" }>): void {
+    const { atMs, willGraceMs } = entry;
     for (const session of this.sessions.values()) {
-      if (!session.connected || position <= session.asOf) continue;
+      if (position <= session.asOf) continue;
+      const owed = session.will;
+      const delayMs = Math.max(willGraceMs, (owed?.will.delaySeconds ?? 0) * 1000);
+      const dueMs = session.connected ? atMs + delayMs : Math.max(owed?.dueMs ?? 0, atMs + willGraceMs);
+      if (!session.connected && (owed === undefined || dueMs === owed.dueMs)) continue;
       this.#markDirty(session, position);
-      const delayMs = Math.max(entry.willGraceMs, (session.will?.will.delaySeconds ?? 0) * 1000);
+      if (session.connected) session.disconnectedAtMs = atMs;
       session.connected = false;
-      session.disconnectedAtMs = entry.atMs;
-      if (session.will !== undefined) session.will = { will: session.will.will, dueMs: entry.atMs + delayMs };
+      if (owed !== undefined) session.will = { will: owed.will, dueMs };
     }
   }
 

@@ -144,6 +144,28 @@ test("[MQTT5-3.1.3-9] a delayed will waits, is void when its client is back, and
   assert.equal(watcher.take("publish").length, 0, "once only");
 });
 
+test("a delayed will that became due while the gateway was down waits the grace for its client", async () => {
+  const gateway = await TestGateway.start();
+  const watcher = await gateway.connect({ clientId: "watcher", clean: false });
+  watcher.send(subscribe("will", 1));
+  await gateway.quiet();
+  const delayed = { ...WILL, properties: { willDelayInterval: 10 } };
+  const connect = (clientId: string) => gateway.connect({ clientId, clean: false, will: delayed, ...expiring(600) });
+  for (const clientId of ["back in time", "never back"]) (await connect(clientId)).cut();
+  await gateway.advance(5_000);
+  gateway.kill();
+  gateway.platform.clock.advance(60_000);
+  await gateway.start();
+  const back = await gateway.connect({ clientId: "watcher", clean: false });
+  await gateway.advance(LIMITS.willGraceMs - 1_000);
+  assert.equal(back.take("publish").length, 0);
+  await connect("back in time");
+  await gateway.advance(2_000);
+  assert.equal(back.take("publish").length, 1, "the will of the one that is not back");
+  await gateway.advance(60_000);
+  assert.equal(back.take("publish").length, 0);
+});
+
 test("[MQTT3-3.14.4-3] [MQTT5-3.14.4-3] DISCONNECT removes the will, with reason 0x04 it is published", async () => {
   const gateway = await TestGateway.start();
   const watcher = await gateway.connect({ clientId: "watcher" });
