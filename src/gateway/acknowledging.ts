@@ -52,6 +52,7 @@ export class Acknowledging {
     const into = queues ?? { puback: [], pubrec: [] };
     if (queues === undefined) this.#waiting.set(connection, into);
     into[type].push({ packet: ack, position });
+    connection.weigh(ANSWER_BYTES);
   }
 
   /** Everything up to the position is in Kafka, except what was refused for good. */
@@ -62,16 +63,20 @@ export class Acknowledging {
         while (queue[0] !== undefined && queue[0].position <= through) {
           const { packet, position } = queue[0];
           queue.shift();
+          connection.weigh(-ANSWER_BYTES);
           const lost = this.#refused.has(position) && connection.version === 5;
           this.#send(connection, lost ? { ...packet, reasonCode: REASON.implementationSpecificError } : packet);
         }
       }
       if (queues.puback.length === 0 && queues.pubrec.length === 0) this.#waiting.delete(connection);
+      connection.checkReading();
     }
     this.#refused.clear();
   }
 
   closed(connection: Connection): void {
+    const { puback, pubrec } = this.#waiting.get(connection) ?? { puback: [], pubrec: [] };
+    connection.weigh(-ANSWER_BYTES * (puback.length + pubrec.length));
     this.#waiting.delete(connection);
   }
 

@@ -1,8 +1,10 @@
-/** The order of acknowledgements where some of them wait for Kafka. */
+/** Acknowledgements that wait for Kafka: their order, and what they may cost. */
 import assert from "node:assert/strict";
+import mqttPacket from "mqtt-packet";
 import type { AccessRequest } from "../../../src/access/access.ts";
 import { createAccess } from "../../../src/access/access.ts";
 import type { Router } from "../../../src/gateway/hub.ts";
+import { completeLimits } from "../../../src/limits.ts";
 import { TestGateway } from "../../support/engine.ts";
 import { publish } from "../../support/packets.ts";
 import { test } from "../../support/test.ts";
@@ -50,4 +52,31 @@ test("[MQTT5-4.6.0-2] a refusal behind a PUBLISH that waits for Kafka waits with
     [3, 0],
     [4, 0x87],
   ]);
+});
+
+test("a 3.1.1 client that publishes on and on while Kafka is away is not read at its limit, until Kafka is back", async () => {
+  const limits = completeLimits({ unacknowledgedMaxBytes: 100_000, maximumPacketBytes: 10_000 });
+  const gateway = await TestGateway.start({ router, limits });
+  const client = await gateway.connect({ clientId: "c" });
+  let pause: Promise<void> | undefined;
+  let sent = 0;
+  while (pause === undefined) {
+    const bytes = mqttPacket.generate(publish("up/a", 1, ++sent));
+    pause = client.receiving?.receive(Uint8Array.from(bytes));
+    await gateway.quiet();
+    assert.ok(sent < 10_000, "acknowledgements that wait for Kafka pile up");
+  }
+  let isReadAgain = false;
+  void pause.then(() => isReadAgain = true);
+  await gateway.quiet();
+  assert.equal(isReadAgain, false);
+  const { log, gateway: broker } = gateway.engine;
+  broker.uplinkReached(log.committedThrough, []);
+  await gateway.quiet();
+  assert.equal(isReadAgain, true);
+  assert.equal(client.take("puback").length, sent);
+  client.send(publish("up/a", 1, 1));
+  await gateway.quiet();
+  client.cut();
+  assert.equal(broker.figures().inboundBytes, 0);
 });
