@@ -39,6 +39,7 @@ export interface DownlinkFigures {
 interface Portion {
   readonly messages: Message[];
   readonly losses: { readonly offset: number; readonly detail: string }[];
+  bytes: number;
 }
 
 export class Downlink {
@@ -174,13 +175,15 @@ export class Downlink {
     place.problem = undefined;
     place.endOffset = fetched.lastStableOffset;
     const { records } = place.reader.accept(fetched);
-    let portion: Portion = { messages: [], losses: [] };
+    let portion: Portion = { messages: [], losses: [], bytes: 0 };
     for (const [index, record] of records.entries()) {
       this.#convert(place, record, portion);
-      if (portion.messages.length + portion.losses.length < LIMITS.downlinkMessagesPerTurnMax) continue;
+      // In bytes too: what was compressed may be many times what was fetched, and a full log is noticed between commits.
+      const count = portion.messages.length + portion.losses.length;
+      if (count < LIMITS.downlinkMessagesPerTurnMax && portion.bytes < LIMITS.fetchBytes) continue;
       if (index === records.length - 1) break;
       if (!await this.#handOver(place, portion, record.offset + 1)) return false;
-      portion = { messages: [], losses: [] };
+      portion = { messages: [], losses: [], bytes: 0 };
     }
     return await this.#handOver(place, portion, place.reader.position);
   }
@@ -189,8 +192,10 @@ export class Downlink {
     const { kafkaTopic, rule } = place;
     const { site, log } = this.#parts;
     const result = toMessage(record, { kafkaTopic, rule, site, nowMs: log.clock.nowMs() });
-    if ("message" in result) portion.messages.push(result.message);
-    else if ("skip" in result) this.#counts.skipped++;
+    if ("message" in result) {
+      portion.messages.push(result.message);
+      portion.bytes += result.message.payload.byteLength;
+    } else if ("skip" in result) this.#counts.skipped++;
     else portion.losses.push({ offset: record.offset, detail: result.error });
   }
 

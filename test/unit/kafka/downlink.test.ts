@@ -25,9 +25,14 @@ class Writer {
   /** Writes texts in one transaction to one partition; the key is the topic name. */
   async write(
     texts: readonly string[],
-    options: { readonly kafkaTopic?: string; readonly partition?: number; readonly key?: string } = {},
+    options: {
+      readonly kafkaTopic?: string;
+      readonly partition?: number;
+      readonly key?: string;
+      readonly maxRequestBytes?: number;
+    } = {},
   ): Promise<void> {
-    const { kafkaTopic = "commands", partition = 0, key = "cmd/a" } = options;
+    const { kafkaTopic = "commands", partition = 0, key = "cmd/a", maxRequestBytes = 100_000 } = options;
     this.#producer ??= await this.#world.run(
       this.#client.openProducer({ transactionalId: this.#name, timeoutMs: 10_000 }),
     );
@@ -39,7 +44,7 @@ class Writer {
       timestampMs: this.#world.clock.wallMs(),
       headers: [],
     }));
-    await this.#world.run(this.#producer.transact(records, { maxRequestBytes: 100_000 }));
+    await this.#world.run(this.#producer.transact(records, { maxRequestBytes }));
   }
 
   async some(count: number, options: { readonly partition?: number } = {}): Promise<void> {
@@ -59,13 +64,16 @@ class Writer {
   }
 }
 
-function setUp(options: { readonly routes?: string; readonly partitions?: number } = {}): {
+function setUp(
+  options: { readonly routes?: string; readonly partitions?: number; readonly configs?: Record<string, string> } = {},
+): {
   readonly world: EdgeWorld;
   readonly box: Box;
   readonly writer: Writer;
 } {
   const world = new EdgeWorld();
-  world.kafka.createTopic({ kafkaTopic: "commands", partitions: options.partitions ?? 1 });
+  const { partitions = 1, configs } = options;
+  world.kafka.createTopic({ kafkaTopic: "commands", partitions, ...(configs === undefined ? {} : { configs }) });
   const box = world.box("plant", { routes: options.routes ?? ROUTES });
   return { world, box, writer: new Writer(world) };
 }
@@ -226,6 +234,23 @@ test("a log without room stops the reading; with room it goes on where it was", 
   await world.pass(20_000);
   expectOnce(box, "app", 7);
   assert.deepEqual(box.edge.status().sentences, []);
+});
+
+test("a batch that is larger than a commit may be comes in several, each with its position", async () => {
+  const { world, box, writer } = setUp({ configs: { "max.message.bytes": "10000000" } });
+  await running(world, box);
+  await world.pass(1_000);
+  const big = "x".repeat(90_000);
+  // One batch: a fetch brings all of it, like what was compressed well.
+  await writer.write(Array.from({ length: 40 }, (_, index) => `${index}${big}`), { maxRequestBytes: 10_000_000 });
+  await world.pass(30_000);
+  assert.equal(payloads(box).length, 40);
+  const commits: number[] = [];
+  for (const [index, { position }] of box.downlinked.entries()) {
+    const joined = index > 0 && box.downlinked[index - 1]?.position === position - 1;
+    commits.push(joined ? (commits.pop() ?? 0) + 1 : 1);
+  }
+  assert.ok(commits.length >= 3 && commits.every((count) => count <= 12), `messages per commit: ${commits.join()}`);
 });
 
 test("a record that yields no topic name is in the ledger, with its place, and the rest goes on", async () => {
