@@ -282,6 +282,12 @@ export const LOG_MAX_BYTES: LimitDefinition = range(
   17_592_186_044_416,
   "Disk budget of the log; when it is reached, publishes are refused or dropped as the route says.",
 );
+
+/** Kept free of the log's budget for what frees space: a sixteenth, at least `headRoomBytes`. The largest packet fits. */
+export function headRoom(logMaxBytes: number): number {
+  return Math.max(LIMITS.headRoomBytes, Math.floor(logMaxBytes / 16));
+}
+
 export const LOG_GROUP_MS: LimitDefinition = range(
   0,
   0,

@@ -3,7 +3,7 @@
  * to strangers. Each rule is skipped when a variable it looks at is itself wrong.
  */
 
-import { type ChosenLimits, limitConflicts } from "../limits.ts";
+import { type ChosenLimits, headRoom, limitConflicts } from "../limits.ts";
 import { formatHostPort, isLoopback } from "./values.ts";
 import { limitVariable, type VariableName, VARIABLES, type Variables } from "./variables.ts";
 
@@ -100,6 +100,15 @@ const LISTENER_RULES: readonly Rule[] = [
   },
 ];
 
+/** A message that is larger than the head-room could fill the disk beyond the budget, and so stop the gateway. */
+function packetBeyondLog({ chosen, values, wrong }: RuleInput): Broken | undefined {
+  const roomBytes = headRoom(values.TRIBUTARY_LOG_MAX_BYTES);
+  const packetBytes = chosen.maximumPacketBytes ?? 0;
+  if (wrong.has("TRIBUTARY_LOG_MAX_BYTES") || packetBytes <= roomBytes) return undefined;
+  const message = `expected at most ${roomBytes}, the head-room of a log of TRIBUTARY_LOG_MAX_BYTES: a sixteenth of it`;
+  return { variable: limitVariable("maximumPacketBytes"), message };
+}
+
 const KAFKA_RULES: readonly Rule[] = [
   {
     looksAt: ["TRIBUTARY_SITE", "TRIBUTARY_KAFKA_BROKERS"],
@@ -155,6 +164,8 @@ export function brokenRules(input: RuleInput): readonly Broken[] {
     const found = looksAt.some((name) => input.wrong.has(name)) ? undefined : check(input);
     if (found !== undefined) broken.push(found);
   }
+  const tooLarge = packetBeyondLog(input);
+  if (tooLarge !== undefined) broken.push(tooLarge);
   for (const { name, atMost } of limitConflicts(input.chosen)) {
     const message = `expected at most ${limitVariable(atMost)}, which is ${input.chosen[atMost]}`;
     broken.push({ variable: limitVariable(name), message });

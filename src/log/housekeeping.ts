@@ -3,7 +3,7 @@
  * Finds out what to do between commits; the log puts it into the next one. Never touches what is owed to anyone.
  */
 import { assert } from "../errors.ts";
-import { LIMITS } from "../limits.ts";
+import { headRoom } from "../limits.ts";
 import type { Platform, Store, StoredRow } from "../ports.ts";
 import type { Dropped } from "./dropper.ts";
 import { findDroppable } from "./dropper.ts";
@@ -55,11 +55,6 @@ const SWEEP_BYTES = 1_048_576;
 const PRESSED_SHARE = 0.75;
 /** Droppable messages are given up when this share of the budget is left below the limit, and as much of them. */
 const DROP_SHARE = 1 / 16;
-
-/** Kept free for what frees space: a sixteenth of the budget, at least LIMITS.headRoomBytes. */
-export function headRoom(bytesMax: number): number {
-  return Math.max(LIMITS.headRoomBytes, Math.floor(bytesMax / 16));
-}
 
 export class Housekeeping {
   readonly #log: KeptLog;

@@ -4,13 +4,14 @@
  * meanwhile. Knows nothing of connections, sockets or Kafka. Opened by recovery.ts.
  */
 import { TributaryError } from "../errors.ts";
+import { headRoom } from "../limits.ts";
 import type { Receiver } from "../mqtt/receivers.ts";
 import type { Loss, LossReason, Platform, Store, StoreCommit, StoreSpace } from "../ports.ts";
 import { CommitBuilder } from "./commit_builder.ts";
 import type { Effect } from "./commit_builder.ts";
 import type { Dropped } from "./dropper.ts";
 import type { Entry, MessageEntry } from "./entry.ts";
-import { headRoom, Housekeeping } from "./housekeeping.ts";
+import { Housekeeping } from "./housekeeping.ts";
 import type { LogReader } from "./log_reader.ts";
 import type { LogClock } from "./log_clock.ts";
 import type { SnapshotTaker } from "./snapshot_taker.ts";

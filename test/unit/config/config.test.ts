@@ -332,7 +332,8 @@ test("every configurable limit holds at its bounds and not beyond", async () => 
   for (const name of LIMIT_NAMES) {
     const { min, max } = CONFIGURABLE_LIMITS[name];
     for (const value of [min, max]) {
-      const { limits } = await good({ [limitVariable(name)]: String(value) });
+      const log = { TRIBUTARY_LOG_MAX_BYTES: String(LOG_MAX_BYTES.max) };
+      const { limits } = await good({ ...log, [limitVariable(name)]: String(value) });
       assert.equal(limits[name], value);
       assert.deepEqual(limitConflicts(limits), []);
     }
@@ -340,6 +341,15 @@ test("every configurable limit holds at its bounds and not beyond", async () => 
       assert.deepEqual(await wrong({ [limitVariable(name)]: String(value) }), [limitVariable(name)]);
     }
   }
+});
+
+test("the largest packet fits into the head-room of the log", async () => {
+  const log = { TRIBUTARY_LOG_MAX_BYTES: "134217728" };
+  const packet = (bytes: number) => ({ ...log, TRIBUTARY_MAXIMUM_PACKET_BYTES: String(bytes) });
+  const unacknowledged = { TRIBUTARY_UNACKNOWLEDGED_MAX_BYTES: "20000000" };
+  assert.equal((await good({ ...packet(8_388_608), ...unacknowledged })).limits.maximumPacketBytes, 8_388_608);
+  const [error] = await bad({ ...packet(8_388_609), ...unacknowledged });
+  assert.match(error?.message ?? "", /at most 8388608, the head-room/);
 });
 
 test("FlashMQ CVE-2026-42209: any environment is a configuration within its bounds or errors, never a throw", async () => {

@@ -1,7 +1,6 @@
 /** The log on a disk: what is freed and rewritten, what a start finds, what damage costs, when a commit is made. */
 import assert from "node:assert/strict";
-import { LIMITS } from "../../../src/limits.ts";
-import { headRoom } from "../../../src/log/housekeeping.ts";
+import { headRoom, LIMITS } from "../../../src/limits.ts";
 import { LogClock } from "../../../src/log/log_clock.ts";
 import { VirtualClock } from "../../simulation/virtual_clock.ts";
 import { digestOf } from "../../support/state_digest.ts";
