@@ -146,8 +146,9 @@ export class Connecting {
       readonly sessionPresent: boolean;
     },
   ): void {
-    const { log, limits, connectionOf } = this.#hub;
+    const { log, limits, connectionOf, deadlines } = this.#hub;
     const { packet, expirySeconds } = about;
+    deadlines.delete(session);
     const will = packet.will && { ...packet.will, payload: new Uint8Array(packet.will.payload) };
     log.append(
       { type: "session-connected", session: session.number, expirySeconds, will, atMs: log.clock.nowMs() },
@@ -237,7 +238,7 @@ export class Connecting {
     this.#delivery.appendCompletions(connection);
     this.#retained.closed(session);
     this.#hub.connectionOf.delete(session);
-    const { log, deadlines } = this.#hub;
+    const { log } = this.#hub;
     const atMs = log.clock.nowMs();
     const expirySeconds = how.expirySeconds ?? session.expirySeconds;
     const endsAtMs = expirySeconds === SESSION_NEVER_EXPIRES ? Infinity : atMs + expirySeconds * 1000;
@@ -248,8 +249,7 @@ export class Connecting {
     });
     if (willDueMs !== undefined && willDueMs <= atMs) this.#wills.fire(session);
     if (endsAtMs <= atMs) this.#wills.endSession(session);
-    else if (endsAtMs !== Infinity) deadlines.add(endsAtMs, session);
-    if (willDueMs !== undefined && willDueMs > atMs) deadlines.add(willDueMs, session);
+    else this.#wills.watch(session);
   }
 }
 

@@ -14,11 +14,14 @@ export class Wills {
 
   /** After a start: everything that the recovered sessions have before them. */
   schedule(): void {
-    for (const session of this.#hub.log.state.sessions.values()) {
-      const { expiresAtMs, will } = session;
-      if (expiresAtMs !== undefined) this.#hub.deadlines.add(expiresAtMs, session);
-      if (will?.dueMs !== undefined) this.#hub.deadlines.add(will.dueMs, session);
-    }
+    for (const session of this.#hub.log.state.sessions.values()) this.watch(session);
+  }
+
+  /** The session is left, or was looked at: when to look again. */
+  watch(session: Session): void {
+    if (session.connected || this.#hub.log.state.sessions.get(session.number) !== session) return;
+    const atMs = Math.min(session.will?.dueMs ?? Infinity, endsAtMs(session));
+    if (atMs !== Infinity) this.#hub.deadlines.set(session, atMs);
   }
 
   /** Looks at sessions whose deadlines have passed. Whoever reconnected meanwhile has none any more. */
@@ -28,11 +31,8 @@ export class Wills {
       if (session.connected || this.#hub.log.state.sessions.get(session.number) !== session) continue;
       const { dueMs } = session.will ?? {};
       if (dueMs !== undefined && dueMs <= nowMs) this.fire(session);
-      const { expiresAtMs } = session;
-      if (expiresAtMs === undefined || expiresAtMs > nowMs) continue;
-      // The will of a session that ended with its connection may wait behind a restart for its client's return.
-      if (session.will !== undefined && session.expirySeconds === 0) continue;
-      this.endSession(session);
+      if (endsAtMs(session) <= nowMs) this.endSession(session);
+      else this.watch(session);
     }
   }
 
@@ -65,6 +65,13 @@ export class Wills {
     if (log.state.sessions.get(session.number) !== session) return;
     if (session.will?.dueMs !== undefined) this.fire(session);
     if (log.state.sessions.get(session.number) !== session) return;
+    this.#hub.deadlines.delete(session);
     log.append({ type: "session-ended", session: session.number }, { logged: session.logged });
   }
+}
+
+/** The will of a session that ended with its connection may wait behind a restart for its client's return. */
+function endsAtMs(session: Session): number {
+  const waitsForWill = session.will !== undefined && session.expirySeconds === 0;
+  return waitsForWill ? Infinity : session.expiresAtMs ?? Infinity;
 }
