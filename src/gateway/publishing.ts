@@ -34,7 +34,7 @@ export class Publishing {
     if (packet.qos > 0) this.#checkReceiveMaximum(connection, packet);
     const { session } = connection;
     if (session === undefined) return true;
-    if (packet.qos === 2 && (session.received.has(packet.packetId) || connection.receiving.has(packet.packetId))) {
+    if (packet.qos === 2 && session.received.has(packet.packetId)) {
       this.#repeated(connection, packet, topicName);
       return true;
     }

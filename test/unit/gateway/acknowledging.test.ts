@@ -6,7 +6,7 @@ import { createAccess } from "../../../src/access/access.ts";
 import type { Router } from "../../../src/gateway/hub.ts";
 import { completeLimits } from "../../../src/limits.ts";
 import { TestGateway } from "../../support/engine.ts";
-import { publish } from "../../support/packets.ts";
+import { publish, subscribe, texts } from "../../support/packets.ts";
 import { test } from "../../support/test.ts";
 
 const ROUTE = {
@@ -79,4 +79,21 @@ test("a 3.1.1 client that publishes on and on while Kafka is away is not read at
   await gateway.quiet();
   client.cut();
   assert.equal(broker.figures().inboundBytes, 0);
+});
+
+test("no PUBLISH is swallowed for its packet identifier, however early a client uses it again", async () => {
+  const gateway = await TestGateway.start();
+  const subscriber = await gateway.connect({ clientId: "s" });
+  subscriber.send(subscribe("t", 0));
+  const client = await gateway.connect({ clientId: "c", clean: false });
+  client.send(publish("t", 2, 1, "first"));
+  client.send(publish("t", 2, 1, "first", { dup: true }));
+  client.send({ cmd: "pubrel", messageId: 1 }); // without having seen the PUBREC
+  client.send(publish("t", 2, 1, "second"));
+  client.send(publish("t", 1, 2, "third"));
+  client.send(publish("t", 2, 2, "fourth"));
+  await gateway.quiet();
+  assert.deepEqual(texts(subscriber.take("publish")), ["t=first", "t=second", "t=third", "t=fourth"]);
+  assert.deepEqual(client.take("pubrec").map(({ messageId }) => messageId), [1, 1, 2]);
+  assert.deepEqual(client.take("puback").map(({ messageId }) => messageId), [2]);
 });
