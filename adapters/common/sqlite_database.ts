@@ -3,7 +3,7 @@
  * here blocks; it runs in the store's thread and knows nothing of it.
  */
 
-import { statSync } from "node:fs";
+import { existsSync, rmSync, statSync } from "node:fs";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { TributaryError } from "../../src/errors.ts";
 import { LIMITS } from "../../src/limits.ts";
@@ -56,6 +56,7 @@ export class SqliteDatabase {
       this.#lock = keep(opened, lockDirectory(directory));
       this.#ballast = new Ballast(directory, options.ballastBytes);
       this.#ballast.adopt();
+      refuseVanished(directory, this.#ballast);
       refuseForeignFormat(directory);
       createPrivate(databasePath(directory));
       this.#writer = keep(opened, new DatabaseSync(databasePath(directory)));
@@ -195,9 +196,24 @@ function pragma(connection: DatabaseSync, text: string): unknown {
   return columns === undefined ? undefined : Object.values(columns)[0];
 }
 
+/**
+ * A log that is gone or empty beside files that only a log with content leaves: a new one would begin in silence, and
+ * SQLite would delete the write-ahead log of the old one.
+ */
+function refuseVanished(directory: string, ballast: Ballast): void {
+  if (hasContent(databasePath(directory))) return;
+  if (!ballast.present && !hasContent(walPath(directory))) return;
+  throw new TributaryError(
+    "store.damaged",
+    `Cannot open the log in "${directory}": its log.sqlite is missing or empty, but there was a log; ` +
+      "restore it or start with an empty directory",
+  );
+}
+
 /** Looks through a read-only connection, which neither writes nor, on closing, checkpoints what a crash left. */
 function refuseForeignFormat(directory: string): void {
-  if (!existsWithContent(directory)) return;
+  if (!hasContent(databasePath(directory))) return;
+  const isWalOurs = !existsSync(walPath(directory));
   const connection = new DatabaseSync(databasePath(directory), { readOnly: true });
   try {
     const version = Number(pragma(connection, "user_version"));
@@ -219,17 +235,26 @@ function refuseForeignFormat(directory: string): void {
     }
   } finally {
     connection.close();
+    // It makes an empty write-ahead log when there is none, and may not remove it again.
+    if (isWalOurs) { for (const end of ["-wal", "-shm"]) rmSync(`${databasePath(directory)}${end}`, { force: true }); }
   }
 }
 
-function existsWithContent(directory: string): boolean {
-  return (statSync(databasePath(directory), { throwIfNoEntry: false })?.size ?? 0) > 0;
+function walPath(directory: string): string {
+  return `${databasePath(directory)}-wal`;
+}
+
+function hasContent(path: string): boolean {
+  return (statSync(path, { throwIfNoEntry: false })?.size ?? 0) > 0;
 }
 
 function prepareWriter(writer: DatabaseSync): void {
-  // Only for #shrink; measured, it costs nothing else.
-  pragma(writer, "auto_vacuum = INCREMENTAL");
-  pragma(writer, `page_size = ${PAGE_BYTES}`);
+  const isNew = Number(pragma(writer, "user_version")) === 0;
+  if (isNew) {
+    // Only for #shrink; measured, it costs nothing else. On an old file it would write, and the start may be refused yet.
+    pragma(writer, "auto_vacuum = INCREMENTAL");
+    pragma(writer, `page_size = ${PAGE_BYTES}`);
+  }
   const mode = pragma(writer, "journal_mode = WAL");
   if (mode !== "wal") throw new Error("the file system does not support SQLite's write-ahead log");
   pragma(writer, "synchronous = FULL");
@@ -239,7 +264,7 @@ function prepareWriter(writer: DatabaseSync): void {
   // An I/O error in an automatic checkpoint is swallowed; ours are explicit.
   pragma(writer, "wal_autocheckpoint = 0");
   pragma(writer, `journal_size_limit = ${LIMITS.ballastBytes / 2}`);
-  if (Number(pragma(writer, "user_version")) === 0) {
+  if (isNew) {
     writer.prepare("BEGIN IMMEDIATE").run();
     for (const sql of CREATE_TABLES) writer.prepare(sql).run();
     pragma(writer, `application_id = ${APPLICATION_ID}`);

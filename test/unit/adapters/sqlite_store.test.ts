@@ -117,6 +117,49 @@ test("a newer format is refused and nothing on the disk changes", async (t) => {
   assert.deepEqual(after, before);
 });
 
+test("an opening that is refused later, because of the site or of damage in a table, has changed nothing either", async (t) => {
+  const directory = directoryOf(t);
+  await fill(directory);
+  const before = filesOf(directory);
+  const store = storeIn(directory);
+  await store.open();
+  await store.close();
+  assert.deepEqual(filesOf(directory), before);
+});
+
+/** In this thread: an opening that succeeds although it should not keeps no worker alive. */
+function open(directory: string): void {
+  new SqliteDatabase({ directory, maxBytes: 67_108_864, ballastBytes: 65_536 }).close();
+}
+
+test("damage that SQLite itself finds is refused, and no file comes or goes", async (t) => {
+  const directory = directoryOf(t);
+  await fill(directory);
+  const path = join(directory, "log.sqlite");
+  const bytes = readFileSync(path);
+  bytes.fill(0xff, 100, 108); // the head of the first table
+  writeFileSync(path, bytes);
+  const before = filesOf(directory);
+  assert.throws(() => open(directory), { code: "store.damaged" });
+  assert.deepEqual(filesOf(directory), before);
+});
+
+test("a log that is missing or empty where one was is refused instead of replaced by a new one", async (t) => {
+  const directory = directoryOf(t);
+  await fill(directory);
+  for (
+    const spoil of [() => writeFileSync(join(directory, "log.sqlite"), ""), () => rmSync(join(directory, "log.sqlite"))]
+  ) {
+    spoil();
+    const before = filesOf(directory);
+    assert.throws(() => open(directory), { code: "store.damaged", message: /missing or empty/ });
+    assert.deepEqual(filesOf(directory), before);
+  }
+  rmSync(join(directory, "ballast")); // spent on a full disk: then the write-ahead log tells
+  writeFileSync(join(directory, "log.sqlite-wal"), "commits");
+  assert.throws(() => open(directory), { code: "store.damaged" });
+});
+
 test("network file systems are known by their type, signed or not", () => {
   assert.equal(networkFileSystem(0x6969), "NFS");
   assert.equal(networkFileSystem(0xff534d42), "CIFS");
