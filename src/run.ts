@@ -1,8 +1,8 @@
 /** The program: command line, configuration, events, then serving; every way it can end has its exit code. */
 import { parseCommand } from "./cli/command.ts";
 import { EXIT, exitCodeOf } from "./cli/exit_codes.ts";
-import { renderConfigErrors } from "./cli/render.ts";
-import { parseConfig } from "./config/config.ts";
+import { renderConfigError, renderConfigErrors } from "./cli/render.ts";
+import { type ConfigError, parseConfig, readEventsFormat } from "./config/config.ts";
 import { TributaryError } from "./errors.ts";
 import { runCommand } from "./run/commands.ts";
 import type { RunEnvironment } from "./run/environment.ts";
@@ -22,7 +22,7 @@ export async function run(environment: RunEnvironment): Promise<number> {
   if (command.kind !== "serve") return runCommand(command, environment);
   const parsed = await parseConfig(environment.env, environment.readFile);
   if ("errors" in parsed) {
-    stderr.write(renderConfigErrors(parsed.errors));
+    tellConfigErrors(parsed.errors, environment);
     return EXIT.config;
   }
   const { config } = parsed;
@@ -39,5 +39,19 @@ export async function run(environment: RunEnvironment): Promise<number> {
     if (!(error instanceof TributaryError)) throw error;
     events.error("failed", error.message, { code: error.code });
     return exitCodeOf(error);
+  }
+}
+
+/** On a terminal a list to read; elsewhere one event for each, because whoever collects lines expects JSON. */
+function tellConfigErrors(errors: readonly ConfigError[], { env, stderr, platform }: RunEnvironment): void {
+  const format = readEventsFormat(env) ?? (stderr.isTerminal ? "text" : "json");
+  if (format === "text") {
+    stderr.write(renderConfigErrors(errors));
+    return;
+  }
+  const events = createEvents({ level: "error", format, write: stderr.write, clock: platform.clock });
+  for (const error of errors) {
+    const text = `Cannot use the configuration: ${renderConfigError(error)}`;
+    events.error("failed", text, { code: "config", variable: error.variable });
   }
 }

@@ -13,10 +13,13 @@ export interface Answer {
 /** Everything that is wrong with the configuration, for stderr. */
 export function renderConfigErrors(errors: readonly ConfigError[]): string {
   const count = errors.length === 1 ? "one setting is" : `${errors.length} settings are`;
-  const lines = errors.map(({ variable, value, message }) =>
-    `  ${plain(variable)}${value === undefined ? "" : `=${quote(value)}`}: ${plain(message)}`
-  );
+  const lines = errors.map((error) => `  ${renderConfigError(error)}`);
   return [`Cannot use the configuration: ${count} wrong`, ...lines, ""].join("\n");
+}
+
+/** One thing that is wrong with the configuration, without a line end. */
+export function renderConfigError({ variable, value, message }: ConfigError): string {
+  return `${plain(variable)}${value === undefined ? "" : `=${quote(value)}`}: ${plain(message)}`;
 }
 
 /** The effective configuration: every variable with value and origin, then what follows from it. */

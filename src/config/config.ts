@@ -51,6 +51,12 @@ export interface ConfigError {
 
 export type ConfigResult = { readonly config: Config } | { readonly errors: readonly ConfigError[] };
 
+/** How events are to be written, also when the rest of the configuration is wrong. Undefined: not set, or wrong. */
+export function readEventsFormat(env: Readonly<Record<string, string | undefined>>): Config["events"]["format"] {
+  const format = env["TRIBUTARY_EVENTS_FORMAT"];
+  return format === "text" || format === "json" ? format : undefined;
+}
+
 /** Reads the whole environment. Never rejects, also when `readFile` does; all errors at once. */
 export async function parseConfig(
   env: Readonly<Record<string, string | undefined>>,

@@ -95,6 +95,7 @@ test("75: the data directory is in use, and whoever uses it goes on", async (t) 
 
 test("78: every mistake of the configuration at once, before anything is opened", async () => {
   const program = await TestProgram.ended({
+    isTerminal: true,
     env: {
       TRIBUTARY_RECIEVE_MAXIMUM: "5",
       TRIBUTARY_LOG_MAX_BYTES: "many",
@@ -109,6 +110,23 @@ test("78: every mistake of the configuration at once, before anything is opened"
     assert.match(program.stderr, new RegExp(`^ {2}TRIBUTARY_${name}\\b.+`, "m"));
   }
   assert.deepEqual([program.disk.isOpen, program.disk.commits, program.stdout], [false, 0, ""]);
+});
+
+test("78: off a terminal each mistake is one JSON line, unless text is asked for", async () => {
+  const env = { TRIBUTARY_RECIEVE_MAXIMUM: "5", TRIBUTARY_LOG_MAX_BYTES: "many" };
+  const { exitCode, stderr } = await TestProgram.ended({ env });
+  const lines = stderr.trimEnd().split("\n").map((line) => JSON.parse(line) as Record<string, unknown>);
+  assert.deepEqual([exitCode, lines.map(({ event, code }) => [event, code])], [
+    78,
+    [["failed", "config"], ["failed", "config"]],
+  ]);
+  assert.deepEqual(lines.map((line) => line["variable"]), ["TRIBUTARY_RECIEVE_MAXIMUM", "TRIBUTARY_LOG_MAX_BYTES"]);
+  assert.match(
+    String(lines[0]?.["message"]),
+    /^Cannot use the configuration: TRIBUTARY_RECIEVE_MAXIMUM: .+did you mean/,
+  );
+  const asked = await TestProgram.ended({ env: { ...env, TRIBUTARY_EVENTS_FORMAT: "text" } });
+  assert.match(asked.stderr, /^Cannot use the configuration: 2 settings are wrong\n/);
 });
 
 test("78: the data belongs to another site; its own site and no site still start", async (t) => {
