@@ -35,8 +35,12 @@ export async function checkKafka(
     return EXIT.ok;
   } catch (error) {
     if (!(error instanceof TributaryError)) throw error;
-    stderr.write(`${error.message}\n`);
-    return exitCodeOf(error);
+    const exitCode = exitCodeOf(error);
+    const advice = exitCode === EXIT.unavailable
+      ? "; see that Kafka runs, and that TRIBUTARY_KAFKA_* say how it is reached"
+      : "";
+    stderr.write(`${error.message}${advice}\n`);
+    return exitCode;
   } finally {
     await client?.close();
   }

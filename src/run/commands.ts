@@ -49,6 +49,10 @@ async function password(user: string, environment: RunEnvironment): Promise<numb
     return EXIT.usage;
   }
   const secret = new TextEncoder().encode(await environment.readSecret(`Password for ${user}: `));
+  if (secret.byteLength === 0) {
+    environment.stderr.write("Cannot write a line for the password file: the password is empty\n");
+    return EXIT.usage;
+  }
   const line = await writePasswordLine(user, secret, { salt: environment.platform.randomBytes(SALT_BYTES) });
   environment.stdout.write(`${line}\n`);
   return EXIT.ok;

@@ -90,7 +90,7 @@ test("69 when Kafka cannot be reached", async () => {
   kafka.link("plant-7").reachable = false;
   const program = await check(EDGE);
   assert.equal(program.exitCode, 69);
-  assert.match(program.stderr, /^Cannot .+link is down\n$/);
+  assert.match(program.stderr, /^Cannot .+link is down; see that Kafka runs, and that TRIBUTARY_KAFKA_\* say .+\n$/);
 });
 
 test("78 when no Kafka is configured", async () => {

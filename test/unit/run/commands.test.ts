@@ -87,6 +87,12 @@ test("password prints a line that lets exactly this password in, and never the p
   assert.deepEqual(returnCodes, [0, 4, 4]);
 });
 
+test("password refuses an empty password: nothing was typed or piped in", async () => {
+  const program = await TestProgram.ended({ argv: ["password", "a"], readSecret: () => Promise.resolve("") });
+  assert.deepEqual([program.exitCode, program.stdout], [64, ""]);
+  assert.equal(program.stderr, "Cannot write a line for the password file: the password is empty\n");
+});
+
 test("password refuses a user name that no password file can hold", async () => {
   const program = await TestProgram.ended({ argv: ["password", "a:b"] });
   assert.deepEqual([program.exitCode, program.stdout], [64, ""]);
