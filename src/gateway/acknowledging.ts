@@ -2,6 +2,7 @@
  * Acknowledgements of what clients publish: PUBACK and PUBREC in the order of their PUBLISHes, also where they wait until
  * Kafka has the message (`ack=kafka`); PUBREL and PUBCOMP of both directions. Called after the commit.
  */
+import type { RouteChoice } from "../log/entry.ts";
 import type { AckPacket, PublishPacket } from "../mqtt/packet.ts";
 import { packetIdOf } from "../mqtt/places.ts";
 import { REASON } from "../mqtt/reason_codes.ts";
@@ -15,9 +16,14 @@ interface Waiting {
   readonly packet: AckPacket;
   /** 0: it waits only for those before it. */
   readonly position: number;
+  /** Its route allows it to be given up for lack of space. */
+  readonly droppable: boolean;
 }
 
 type Queues = Readonly<Record<"puback" | "pubrec", Waiting[]>>;
+
+/** It waits only for those before it. */
+export const AT_ONCE: Pick<Waiting, "position" | "droppable"> = { position: 0, droppable: false };
 
 export class Acknowledging {
   readonly #hub: Hub;
@@ -35,23 +41,28 @@ export class Acknowledging {
   published(
     connection: Connection,
     packet: PublishPacket,
-    about: { readonly position: number; readonly waitsForKafka: boolean; readonly reasonCode: number },
+    about: { readonly position: number; readonly route: RouteChoice | undefined; readonly reasonCode: number },
   ): void {
     const type = packet.qos === 1 ? "puback" : "pubrec";
-    const waits = about.waitsForKafka && about.position > this.#hub.log.state.uplinkThrough;
+    const { route, position } = about;
+    const waits = route?.ackKafka === true && position > this.#hub.log.state.uplinkThrough;
     const ack = { type, packetId: packet.packetId, reasonCode: about.reasonCode } as const;
-    this.inTurn(connection, ack, waits ? about.position : 0);
+    this.inTurn(connection, ack, waits ? { position, droppable: route.dropOldest } : AT_ONCE);
   }
 
-  /** Sends a PUBACK or PUBREC behind those that wait; it waits itself until Kafka has reached `position`, 0 for not. */
-  inTurn(connection: Connection, ack: AckPacket & { readonly type: "puback" | "pubrec" }, position: number): void {
+  /** Sends a PUBACK or PUBREC behind those that wait; it may wait itself until Kafka has reached its message. */
+  inTurn(
+    connection: Connection,
+    ack: AckPacket & { readonly type: "puback" | "pubrec" },
+    { position, droppable }: Pick<Waiting, "position" | "droppable">,
+  ): void {
     const { type } = ack;
     const queues = this.#waiting.get(connection);
     if (position === 0 && (queues === undefined || queues[type].length === 0)) return this.#send(connection, ack);
     if (connection.phase === "closed") return;
     const into = queues ?? { puback: [], pubrec: [] };
     if (queues === undefined) this.#waiting.set(connection, into);
-    into[type].push({ packet: ack, position });
+    into[type].push({ packet: ack, position, droppable });
     connection.weigh(ANSWER_BYTES);
   }
 
@@ -61,10 +72,11 @@ export class Acknowledging {
     for (const [connection, queues] of this.#waiting) {
       for (const queue of [queues.puback, queues.pubrec]) {
         while (queue[0] !== undefined && queue[0].position <= through) {
-          const { packet, position } = queue[0];
+          const { packet, position, droppable } = queue[0];
           queue.shift();
           connection.weigh(-ANSWER_BYTES);
-          const lost = this.#refused.has(position) && connection.version === 5;
+          const isGone = this.#refused.has(position) || (droppable && this.#hub.log.state.isDropped(position));
+          const lost = isGone && connection.version === 5;
           this.#send(connection, lost ? { ...packet, reasonCode: REASON.implementationSpecificError } : packet);
         }
       }

@@ -9,7 +9,7 @@ import type { IncomingPacket, PublishPacket } from "../mqtt/packet.ts";
 import { ProtocolError, REASON } from "../mqtt/reason_codes.ts";
 import type { Receiver } from "../mqtt/receivers.ts";
 import type { LossReason } from "../ports.ts";
-import type { Acknowledging } from "./acknowledging.ts";
+import { type Acknowledging, AT_ONCE } from "./acknowledging.ts";
 import type { Connection } from "./connection.ts";
 import { publishWeight } from "./connection.ts";
 import { count } from "./counters.ts";
@@ -142,7 +142,7 @@ export class Publishing {
     }
     const reasonString = refusalText(reasonCode);
     whenDurable(this.#hub.log, { connection, bytes: ANSWER_BYTES }, () => {
-      this.#acknowledging.inTurn(connection, { type, packetId, reasonCode: code, reasonString }, 0);
+      this.#acknowledging.inTurn(connection, { type, packetId, reasonCode: code, reasonString }, AT_ONCE);
     });
   }
 
@@ -159,10 +159,10 @@ export class Publishing {
   #repeated(connection: Connection, packet: PublishPacket, topicName: string): void {
     if (connection.receiving.has(packet.packetId)) return; // its PUBREC is on the way
     const position = connection.session?.received.get(packet.packetId) ?? 0;
-    const waits = this.#hub.router.route(topicName)?.ackKafka ?? false;
+    const route = this.#hub.router.route(topicName);
     connection.receiving.add(packet.packetId);
     this.#hub.log.after({
-      run: () => this.#acknowledging.published(connection, packet, { position, waitsForKafka: waits, reasonCode: 0 }),
+      run: () => this.#acknowledging.published(connection, packet, { position, route, reasonCode: 0 }),
     });
   }
 
@@ -210,7 +210,7 @@ export class Publishing {
         receivers,
         bytes,
         position,
-        waitsForKafka: route?.ackKafka ?? false,
+        route,
         reasonCode: nobody && connection.version === 5 ? REASON.noMatchingSubscribers : REASON.success,
       }),
     );
@@ -253,7 +253,7 @@ interface PublishedAbout {
   readonly receivers: readonly Receiver[];
   readonly bytes: number;
   readonly position: number;
-  readonly waitsForKafka: boolean;
+  readonly route: RouteChoice | undefined;
   readonly reasonCode: number;
 }
 

@@ -277,7 +277,7 @@ export class Uplink {
       routes,
       book: this.#book,
       refusals: this.#refusals,
-      droppedThrough: log.state.droppedThrough,
+      isDropped: (position) => log.state.isDropped(position),
       timestampMaxMs: platform.clock.wallMs() - this.#clockAheadMs,
     });
     // From here on none of these is given up for lack of space: it may be in Kafka.

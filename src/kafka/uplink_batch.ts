@@ -20,8 +20,8 @@ export interface BatchContext {
   readonly routes: Routes;
   readonly book: TopicBook;
   readonly refusals: Refusals;
-  /** Given up for lack of space up to here, where their route allows it. */
-  readonly droppedThrough: number;
+  /** Given up for lack of space, where the route allows it. */
+  readonly isDropped: (position: number) => boolean;
   readonly timestampMaxMs: number;
 }
 
@@ -71,7 +71,7 @@ export function composeBatch(
     return { records, through: end, taken, bytes, deadLetters, unsendable, blocked };
   };
   for (const message of page.messages) {
-    if (message.route.dropOldest && message.position <= context.droppedThrough) continue;
+    if (message.route.dropOldest && context.isDropped(message.position)) continue;
     if (taken.length >= context.refusals.countMax) return batch(undefined, through);
     const way = wayOf(message, context);
     if (way.kind === "wait") return batch(way.blocked, through);

@@ -7,7 +7,8 @@ import type { LogReader } from "./log_reader.ts";
 import type { Row, Space } from "./space.ts";
 
 export interface Dropped {
-  /** Droppable messages up to here are given up. */
+  /** Droppable messages from here to there are given up. */
+  readonly from: number;
   readonly through: number;
   readonly losses: readonly Loss[];
   /** Rows looked at, with the last routed message in each that stays; 0 for none. */
@@ -33,8 +34,9 @@ export async function findDroppable(
     const messages = await parts.reader.rowMessages(row);
     if (messages === undefined) break; // being rewritten: what is in it must not be given up unnamed
     for (const { position, entry } of messages) {
-      if (position < options.from || entry.route === undefined) continue;
-      if (!entry.route.dropOldest) {
+      if (entry.route === undefined) continue;
+      // What is older may be on its way to Kafka, and must be there if it has to be sent again.
+      if (!entry.route.dropOldest || position < options.from) {
         routedThrough = position;
         continue;
       }
@@ -45,5 +47,5 @@ export async function findDroppable(
     rows.push({ row, routedThrough });
     through = row.first + row.span - 1;
   }
-  return losses.length === 0 ? undefined : { through, losses, rows };
+  return losses.length === 0 ? undefined : { from: options.from, through, losses, rows };
 }

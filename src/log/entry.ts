@@ -36,6 +36,12 @@ export interface MessageEntry {
   readonly skipped: readonly number[];
 }
 
+/** Positions, both ends included: what lies before or between such ranges may be on its way to Kafka, and is not given up. */
+export interface DroppedRange {
+  readonly from: number;
+  readonly through: number;
+}
+
 /** Kafka coordinates up to which a downlink has read: `offset` is the next one to read. */
 export interface DownlinkPosition {
   readonly kafkaTopic: string;
@@ -108,8 +114,8 @@ export type Entry =
   | { readonly type: "will-fired"; readonly session: number }
   /** Everything up to here that has a route is in Kafka. */
   | { readonly type: "uplink"; readonly through: number }
-  /** Space was short: messages up to here whose route says `full=drop-oldest` and that are not in Kafka are given up. */
-  | { readonly type: "dropped"; readonly through: number }
+  /** Space was short: messages from here to there whose route says `full=drop-oldest` are given up. */
+  | ({ readonly type: "dropped" } & DroppedRange)
   | { readonly type: "downlink"; readonly positions: readonly DownlinkPosition[] }
   /** A start of the process: sessions still connected count as disconnected at `atMs`. */
   | {

@@ -121,7 +121,9 @@ function writeFields(out: Writer, entry: Entry): void {
     case "retained-page":
       return writeRetainedPage(out, entry);
     case "uplink":
+      return out.uint(entry.through);
     case "dropped":
+      out.uint(entry.from);
       return out.uint(entry.through);
     case "downlink":
       return writeList(out, entry.positions, (target, value) => {
@@ -182,8 +184,9 @@ function readFields(input: Reader, type: EntryType): Entry {
     case "retained-page":
       return readRetainedPage(input);
     case "uplink":
-    case "dropped":
       return { type, through: input.uint() };
+    case "dropped":
+      return { type, from: input.uint(), through: input.uint() };
     case "downlink":
       return {
         type,

@@ -169,8 +169,8 @@ export class Housekeeping {
 
   /** Kafka does not have it yet, and it was not given up. */
   #isOwed(position: number, route: RouteChoice): boolean {
-    const { uplinkThrough, droppedThrough } = this.#parts.state;
-    return position > uplinkThrough && !(route.dropOldest && position <= droppedThrough);
+    const { state } = this.#parts;
+    return position > state.uplinkThrough && !(route.dropOldest && state.isDropped(position));
   }
 
   get #dropAboveBytes(): number {

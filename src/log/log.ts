@@ -190,7 +190,7 @@ export class Log {
 
   /** Droppable messages are given up for lack of space. */
   appendDropped(dropped: Dropped, then: () => void): void {
-    this.append({ type: "dropped", through: dropped.through });
+    this.append({ type: "dropped", from: dropped.from, through: dropped.through });
     for (const loss of dropped.losses) this.lose(loss);
     this.after({ run: then });
   }

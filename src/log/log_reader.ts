@@ -122,7 +122,7 @@ export class LogReader {
       if (this.#space.routedFrom(through + 1) !== row) continue; // merged with others while it was read
       for (const { position, entry } of this.#entries(row.first)) {
         if (position <= through || entry.type !== "message" || entry.route === undefined) continue;
-        if (entry.route.dropOldest && position <= this.#state.droppedThrough) continue;
+        if (entry.route.dropOldest && this.#state.isDropped(position)) continue;
         if (bytes >= options.maxBytes) return { messages, through, bytes };
         messages.push({ position, entry, route: entry.route });
         bytes += entry.message.payload.byteLength + entry.message.topicName.length + 128;

@@ -110,7 +110,7 @@ function restoreSnapshots(state: State, opened: StoreOpened, damaged: StoreDamag
       state.edgeAsOf = snapshot.asOf;
       state.nextSession = snapshot.nextSession;
       state.uplinkThrough = snapshot.uplinkThrough;
-      state.droppedThrough = snapshot.droppedThrough;
+      state.dropped = snapshot.dropped;
       state.epochs = snapshot.epochs;
       for (const reached of snapshot.downlink) {
         state.downlink.set(`${reached.kafkaTopic}/${reached.partition}`, reached);

@@ -6,7 +6,7 @@ import type { Delivery } from "../mqtt/places.ts";
 import { Places } from "../mqtt/places.ts";
 import { Session } from "../mqtt/session.ts";
 import { Reader, readList, readOptional, UnreadableBytes, writeList, writeOptional, Writer } from "./bytes.ts";
-import type { DownlinkPosition, Epoch } from "./entry.ts";
+import type { DownlinkPosition, DroppedRange, Epoch } from "./entry.ts";
 import { FORMAT_VERSION, readSubscription, writeSubscription } from "./entry_codec.ts";
 import { readWill, writeWill } from "./message_codec.ts";
 
@@ -159,7 +159,7 @@ export interface EdgeSnapshot {
   readonly asOf: number;
   readonly nextSession: number;
   readonly uplinkThrough: number;
-  readonly droppedThrough: number;
+  readonly dropped: readonly DroppedRange[];
   readonly downlink: readonly DownlinkPosition[];
   readonly epochs: readonly Epoch[];
 }
@@ -171,7 +171,10 @@ export function writeEdge(edge: EdgeSnapshot): Uint8Array<ArrayBuffer> {
   out.uint(edge.asOf);
   out.uint(edge.nextSession);
   out.uint(edge.uplinkThrough);
-  out.uint(edge.droppedThrough);
+  writeList(out, edge.dropped, (target, { from, through }) => {
+    target.uint(from);
+    target.uint(through);
+  });
   writeList(out, edge.downlink, (target, value) => {
     target.string(value.kafkaTopic);
     target.string(value.topicId);
@@ -194,7 +197,7 @@ export function readEdge(bytes: Uint8Array): EdgeSnapshot {
     asOf: input.uint(),
     nextSession: input.uint(),
     uplinkThrough: input.uint(),
-    droppedThrough: input.uint(),
+    dropped: readList(input, (source) => ({ from: source.uint(), through: source.uint() })),
     downlink: readList(input, (source) => ({
       kafkaTopic: source.string(),
       topicId: source.string(),

@@ -122,8 +122,8 @@ export class SnapshotTaker {
   }
 
   #edge(asOf: number): Uint8Array {
-    const { nextSession, uplinkThrough, droppedThrough, downlink, epochs } = this.#state;
-    return writeEdge({ asOf, nextSession, uplinkThrough, droppedThrough, downlink: [...downlink.values()], epochs });
+    const { nextSession, uplinkThrough, dropped, downlink, epochs } = this.#state;
+    return writeEdge({ asOf, nextSession, uplinkThrough, dropped, downlink: [...downlink.values()], epochs });
   }
 }
 

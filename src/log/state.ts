@@ -11,7 +11,7 @@ import { receiversOf } from "../mqtt/receivers.ts";
 import { TopicNameTree } from "../mqtt/retained_tree.ts";
 import type { Subscription } from "../mqtt/session.ts";
 import { Session } from "../mqtt/session.ts";
-import type { DownlinkPosition, Entry, Epoch, MessageEntry } from "./entry.ts";
+import type { DownlinkPosition, DroppedRange, Entry, Epoch, MessageEntry } from "./entry.ts";
 
 /** Whoever counts which messages are still needed (space.ts). */
 export interface Holds {
@@ -45,8 +45,8 @@ export class State {
   /** Places of all sessions. */
   waiting = 0;
   uplinkThrough = 0;
-  /** Droppable messages up to here are given up, see the entry. */
-  droppedThrough = 0;
+  /** Where droppable messages are given up, see the entry; ascending. */
+  dropped: readonly DroppedRange[] = [];
   epochs: readonly Epoch[] = [];
   nextSession = 1;
   /** Entries up to this position are contained in the snapshot of positions and epochs. */
@@ -90,6 +90,16 @@ export class State {
   /** Sessions that would get the message, without giving it to them. */
   receivers(topicName: string): readonly Receiver[] {
     return receiversOf(this.subscriptions.match(topicName));
+  }
+
+  /** Whether a droppable message at the position is given up. */
+  isDropped(position: number): boolean {
+    return this.dropped.some(({ from, through }) => from <= position && position <= through);
+  }
+
+  /** Droppable messages behind this position are not given up yet. */
+  get droppedThrough(): number {
+    return this.dropped.at(-1)?.through ?? 0;
   }
 
   /** Puts a session from a snapshot in place. */
@@ -269,7 +279,10 @@ export class State {
         this.uplinkThrough = Math.max(this.uplinkThrough, entry.through);
         return;
       case "dropped":
-        this.droppedThrough = Math.max(this.droppedThrough, entry.through);
+        this.dropped = [
+          ...this.dropped.filter(({ through }) => through > this.uplinkThrough),
+          { from: entry.from, through: entry.through },
+        ];
         return;
       case "downlink":
         for (const reached of entry.positions) {

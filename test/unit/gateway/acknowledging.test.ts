@@ -97,3 +97,18 @@ test("no PUBLISH is swallowed for its packet identifier, however early a client 
   assert.deepEqual(client.take("pubrec").map(({ messageId }) => messageId), [1, 1, 2]);
   assert.deepEqual(client.take("puback").map(({ messageId }) => messageId), [2]);
 });
+
+test("an `ack=kafka` message that is given up for lack of space is not acknowledged as if Kafka had it", async () => {
+  const droppable: Router = { ...router, route: () => ({ ...ROUTE, dropOldest: true }) };
+  const gateway = await TestGateway.start({ router: droppable });
+  const client = await gateway.connect({ clientId: "c", protocolVersion: 5 });
+  for (const id of [1, 2, 3]) client.send(publish("up/a", 1, id));
+  await gateway.quiet();
+  const { log, gateway: broker } = gateway.engine;
+  const last = log.committedThrough;
+  log.append({ type: "dropped", from: last - 1, through: last - 1 });
+  log.append({ type: "uplink", through: last });
+  broker.uplinkReached(last, []);
+  await gateway.quiet();
+  assert.deepEqual(client.take("puback").map(({ reasonCode }) => reasonCode), [0, 0x83, 0]);
+});

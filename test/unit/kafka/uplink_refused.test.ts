@@ -210,11 +210,36 @@ test("messages given up for lack of space are not sent", async () => {
   publishMany(box, 10);
   await world.quiet();
   const dropped = box.durable().slice(0, 4);
-  box.engine.log.append({ type: "dropped", through: dropped.at(-1)?.position ?? 0 });
+  box.engine.log.append({ type: "dropped", from: 1, through: dropped.at(-1)?.position ?? 0 });
   for (const { id } of dropped) box.lost.add(id);
   box.link.reachable = true;
   await world.until("the rest is there", () => world.allThere(box));
   await world.pass(5_000);
   assert.equal(world.ids().length, 6);
+  world.check(box);
+});
+
+test("a transaction that is aborted after later messages were given up is sent again whole", async () => {
+  const world = new EdgeWorld();
+  const box = world.box("plant", { routes: "# -> mqtt-messages full=drop-oldest" });
+  await box.start();
+  await world.until("the uplink runs", () => box.edge.status().uplink === "running");
+  box.link.loseNext("end-transaction", "request");
+  publishMany(box, 5);
+  await world.until(
+    "a transaction is under way",
+    () => box.engine.log.sendingThrough >= (box.durable()[4]?.position ?? 0),
+  );
+  box.link.reachable = false;
+  publishMany(box, 10);
+  await world.quiet();
+  const later = box.durable().slice(5, 9);
+  box.engine.log.append({ type: "dropped", from: later[0]?.position ?? 0, through: later.at(-1)?.position ?? 0 });
+  for (const { id } of later) box.lost.add(id);
+  await world.pass(30_000);
+  box.link.reachable = true;
+  await world.until("the rest is there", () => world.allThere(box));
+  await world.pass(5_000);
+  assert.equal(world.ids().length, 11);
   world.check(box);
 });

@@ -60,3 +60,25 @@ test("the oldest droppable messages make room, each has a line in the ledger, th
   await gateway.start();
   assert.deepEqual(await waiting(gateway), left, "what was given up does not come back");
 });
+
+test("what may be on its way to Kafka is not given up, and is there to be sent again", async () => {
+  const router = { route: () => ({ ...ROUTE, dropOldest: true }), payloadBytesMax: () => undefined };
+  const gateway = await TestGateway.start({ logBytesMax: LIMITS.headRoomBytes * 2, router, mayDropOldest: true });
+  const client = await gateway.connect({ clientId: "c", protocolVersion: 5 });
+  const payload = "p".repeat(5_000);
+  const { log } = gateway.engine;
+  for (let number = 1; number <= 900; number++) {
+    client.send(publish(`drop/${number}`, 1, number, payload));
+    // A transaction is under way that ends in the middle of a row, and Kafka is never heard of again.
+    if (number === 13) log.sendingThrough = log.nextPosition - 1;
+    if (number % 20 === 0) await gateway.advance(1_100);
+  }
+  const lost = gateway.disk.readLosses(10_000).map(({ topicName }) => topicName);
+  assert.ok(lost.length > 100, `${lost.length} given up`);
+  const sending = Array.from({ length: 13 }, (_, index) => `drop/${index + 1}`);
+  assert.deepEqual((await waiting(gateway)).slice(0, 13), sending);
+  assert.deepEqual(lost.filter((name) => sending.includes(name)), []);
+  gateway.kill();
+  await gateway.start();
+  assert.deepEqual((await waiting(gateway)).slice(0, 13), sending, "over a restart too");
+});

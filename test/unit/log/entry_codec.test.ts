@@ -152,7 +152,7 @@ test("the snapshot of positions and epochs comes back as it was", () => {
     asOf: fc.maxSafeNat(),
     nextSession: fc.maxSafeNat(),
     uplinkThrough: fc.maxSafeNat(),
-    droppedThrough: fc.maxSafeNat(),
+    dropped: fc.array(record({ from: fc.maxSafeNat(), through: fc.maxSafeNat() }), { maxLength: 3 }),
     downlink: fc.array(reached, { maxLength: 5 }),
     epochs: fc.array(record({ epoch: fc.string(), first: fc.maxSafeNat() }), { maxLength: 5 }),
   });

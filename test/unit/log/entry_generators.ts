@@ -128,7 +128,7 @@ export const ENTRIES: { readonly [T in Entry["type"]]: fc.Arbitrary<Entry> } = {
   }),
   "will-fired": entry("will-fired", { session: count }),
   "uplink": entry("uplink", { through: count }),
-  "dropped": entry("dropped", { through: count }),
+  "dropped": entry("dropped", { from: count, through: count }),
   "downlink": entry("downlink", { positions: fc.array(reached, { maxLength: 4 }) }),
   "started": entry("started", { epoch: text, wallMs: count, atMs: count, willGraceMs: count }),
 };
