@@ -125,6 +125,20 @@ export const LIMITS = {
   passwordChecksMax: 2,
 
   // HTTP and process.
+  /** Head of a request: operators' requests are small; whoever needs more is not one. */
+  httpHeaderMaxBytes: 16_384,
+  httpHeadersMax: 100,
+  httpBodyMaxBytes: 1_048_576,
+  /** An idle connection of a scraper is closed after this time. */
+  httpIdleMs: 5_000,
+  /** Scrapers and a few browsers; descriptors are for devices. */
+  httpConnectionsMax: 32,
+  /** When the system probes a silent peer. MQTT's keep-alive is the real watch; this finds peers without one. */
+  socketProbeMs: 60_000,
+  /** How long the last output may take to leave; a reader that has stopped must not hold the process. */
+  flushMs: 1_000,
+  /** A line typed or piped in as a secret; more is not a password. */
+  secretCharactersMax: 4_096,
   /** Losses of one answer. */
   lossesPageMax: 1_000,
   /** Without a commit for so long although one is wanted, the log is stuck and the process is not alive. */

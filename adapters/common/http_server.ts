@@ -5,18 +5,9 @@
 
 import { getRequestListener } from "@hono/node-server";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { LIMITS } from "../../src/limits.ts";
 import type { HttpListenOptions, Listener } from "../../src/ports.ts";
 import { closeListener, listenOn } from "./listening.ts";
-
-/** Operators' requests are small; whoever needs more is not one. */
-const limits = {
-  headerMaxBytes: 16_384,
-  headersMax: 100,
-  keepAliveTimeoutMs: 5_000,
-  bodyMaxBytes: 1_048_576,
-  /** Scrapers and a few browsers; descriptors are for devices. */
-  connectionsMax: 32,
-} as const;
 
 function refuse(response: ServerResponse, status: number, reason: string): void {
   response.writeHead(status, { "content-type": "text/plain; charset=utf-8", connection: "close" });
@@ -28,25 +19,25 @@ function refusalOf(request: IncomingMessage): readonly [status: number, reason: 
   // A chunked body tells its size only when it is too late.
   if (request.headers["transfer-encoding"] !== undefined) return [411, "Give the body's size in Content-Length."];
   const bodyBytes = Number(request.headers["content-length"] ?? 0);
-  if (bodyBytes > limits.bodyMaxBytes) return [413, `The body may have ${limits.bodyMaxBytes} bytes.`];
+  if (bodyBytes > LIMITS.httpBodyMaxBytes) return [413, `The body may have ${LIMITS.httpBodyMaxBytes} bytes.`];
   return undefined;
 }
 
 function createHttp(fetch: HttpListenOptions["fetch"], requestMs: number): Server {
   const answer = getRequestListener(fetch, { overrideGlobalObjects: false });
   const server = createServer({
-    maxHeaderSize: limits.headerMaxBytes,
+    maxHeaderSize: LIMITS.httpHeaderMaxBytes,
     headersTimeout: requestMs,
     requestTimeout: requestMs,
     connectionsCheckingInterval: requestMs / 2, // Node looks only every 30 s otherwise
-    keepAliveTimeout: limits.keepAliveTimeoutMs,
+    keepAliveTimeout: LIMITS.httpIdleMs,
     noDelay: true,
   }, (request, response) => {
     const refusal = refusalOf(request);
     if (refusal !== undefined) refuse(response, ...refusal);
     else void answer(request, response); // answers 500 itself when the app throws; never rejects
   });
-  server.maxHeadersCount = limits.headersMax;
+  server.maxHeadersCount = LIMITS.httpHeadersMax;
   server.on("upgrade", (_request, socket) => void socket.destroy());
   return server;
 }
@@ -55,7 +46,7 @@ function createHttp(fetch: HttpListenOptions["fetch"], requestMs: number): Serve
 export async function listenHttp(options: HttpListenOptions, requestMs: number): Promise<Listener> {
   const { host } = options;
   const url = `http://${host}:${options.port}`;
-  const connectionsMax = limits.connectionsMax;
+  const connectionsMax = LIMITS.httpConnectionsMax;
   const created = createHttp(options.fetch, requestMs);
   const { server, port } = await listenOn(created, { url, host, port: options.port, connectionsMax });
   return {

@@ -8,6 +8,7 @@ import { readFile } from "node:fs/promises";
 import process from "node:process";
 import { setInterval, setTimeout } from "node:timers";
 import type { WriteStream } from "node:tty";
+import { LIMITS } from "../../src/limits.ts";
 import type { Network, Platform, Store } from "../../src/ports.ts";
 import { connectionsAllowed, descriptorsMax } from "./descriptors.ts";
 import { measureEventLoop } from "./event_loop.ts";
@@ -18,9 +19,6 @@ import { readSecret } from "./terminal.ts";
 
 /** sysexits.h: an internal software error, which is what an exception nobody expected is. */
 const exitCodeOfBug = 70;
-
-/** How long the last output may take to leave; a reader that has stopped must not hold the process. */
-const flushMs = 1_000;
 
 /** Where text goes. */
 export interface TextOutput {
@@ -89,7 +87,7 @@ function flushableOutput(stream: WriteStream): FlushableOutput {
       new Promise((resolve) => {
         if (pending === 0) resolve();
         else flushed = resolve;
-        setTimeout(resolve, flushMs);
+        setTimeout(resolve, LIMITS.flushMs);
       }),
   };
 }

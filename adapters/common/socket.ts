@@ -13,9 +13,6 @@ const highWaterMarkBytes = LIMITS.socketChunkBytes;
 /** The port's promise per chunk; Bun reads up to 512 KiB at once. */
 const chunkBytesMax = LIMITS.socketChunkBytes;
 
-/** When the system probes a silent peer for the first time. MQTT's keep-alive is the real watch; this finds peers without one. */
-const keepAliveProbeMs = 60_000;
-
 /** Who is on the other side; undefined when the peer has gone before anyone looked. */
 function peerOf(net: NetSocket, tls: PeerTls | undefined): Socket["peer"] | undefined {
   const { remoteAddress, remotePort } = net;
@@ -146,7 +143,7 @@ export function toSocket(net: NetSocket, tls?: PeerTls): Socket | undefined {
   }
   net.on("close", () => ending.fail(new Error("The connection is closed")));
   net.setNoDelay(true);
-  net.setKeepAlive(true, keepAliveProbeMs); // on the socket: Deno ignores the server's option
+  net.setKeepAlive(true, LIMITS.socketProbeMs); // on the socket: Deno ignores the server's option
   return {
     readable: readableOf(net, ending),
     writable: writableOf(net, ending),

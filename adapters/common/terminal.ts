@@ -1,13 +1,11 @@
 /** Reading a secret from whoever started the program: typed without echo, or piped in. */
 
 import process from "node:process";
+import { LIMITS } from "../../src/limits.ts";
 
 const enter = /[\r\n]/;
 const interrupt = "\u0003";
 const backspaces: ReadonlySet<string> = new Set(["\u0008", "\u007f"]);
-
-/** A line of bounded length; more is not a password. */
-const lineLengthMax = 4_096;
 
 /** The first line of what is piped in, without its end. */
 async function readPipedLine(): Promise<string> {
@@ -15,7 +13,7 @@ async function readPipedLine(): Promise<string> {
   process.stdin.setEncoding("utf8");
   for await (const chunk of process.stdin) {
     text += String(chunk);
-    if (enter.test(text) || text.length > lineLengthMax) break;
+    if (enter.test(text) || text.length > LIMITS.secretCharactersMax) break;
   }
   return text.split(enter, 1)[0] ?? "";
 }
@@ -28,7 +26,7 @@ export function typed(line: string, input: string): { readonly line: string; rea
     if (backspaces.has(character)) next = next.replace(/.$/u, "");
     else if (character >= " ") next += character;
   }
-  return { line: next, isComplete: next.length > lineLengthMax };
+  return { line: next, isComplete: next.length > LIMITS.secretCharactersMax };
 }
 
 function readTypedLine(prompt: string): Promise<string> {
