@@ -9,7 +9,8 @@ export function staticSteps(): Step[] {
   const steps: Step[] = [
     {
       name: "types: deno check",
-      command: ["deno", "check", "--quiet", ...foldersWithCode(["src", "adapters", "test"])],
+      // Every file of src is used by one of these; named itself, it would be checked a third time with options of its own.
+      command: ["deno", "check", "--quiet", ...foldersWithCode(["adapters", "test"])],
     },
     { name: "dead code: knip", command: ["knip", "--no-progress", "--no-config-hints"] },
     { name: "lint: oxlint with types", command: ["oxlint", "--type-aware"] },
