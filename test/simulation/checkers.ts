@@ -164,14 +164,22 @@ export function willOnceIffDue(history: History, losses: readonly Loss[], subscr
   }
 }
 
-/** A new subscriber gets exactly the last accepted value of every topic name. Values: id, or undefined for none. */
-export function retainedIsLastValue(history: History, values: ReadonlyMap<string, string>): void {
+/**
+ * A new subscriber gets exactly the last accepted value of every topic name. Values: id, or undefined for none.
+ * `mayRefuse`: a refusal may be lost on its way, and the message be accepted when it is sent again, behind later ones.
+ */
+export function retainedIsLastValue(
+  history: History,
+  values: ReadonlyMap<string, string>,
+  mayRefuse: boolean,
+): void {
   for (const [topicName, list] of history.retained) {
     const accepted = list.filter(({ refused }) => !refused);
     const lastAcked = accepted.findLastIndex(({ ackedStep }) => ackedStep !== undefined);
-    const possible: (string | undefined)[] = accepted.slice(Math.max(0, lastAcked)).map(({ clears, id }) =>
-      clears ? undefined : id
-    );
+    const newest = accepted[lastAcked];
+    const isLast = ({ isResent, ackedStep = 0 }: Sent, index: number): boolean =>
+      index >= lastAcked || (mayRefuse && isResent && ackedStep >= (newest?.sentStep ?? 0));
+    const possible = accepted.filter(isLast).map(({ clears, id }) => clears ? undefined : id);
     if (lastAcked < 0) possible.push(undefined);
     const value = values.get(topicName);
     require(

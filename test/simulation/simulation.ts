@@ -347,7 +347,7 @@ class Simulation implements ClientWorld {
     if (!reader.isConnected) return 0;
     reader.subscribe("r/#", 1, { noLocal: false });
     await this.#calm();
-    retainedIsLastValue(this.history, reader.retainedSeen);
+    retainedIsLastValue(this.history, reader.retainedSeen, this.mayDrop);
     return reader.retainedSeen.size;
   }
 
