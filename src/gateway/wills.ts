@@ -47,7 +47,8 @@ export class Wills {
     const identity = { user: owner === "" ? undefined : owner };
     // The right may be gone since CONNECT.
     if (!access.allows({ action: "publish", identity, clientId, topicName })) return;
-    if (log.full) {
+    // QoS 0 is delivered in any case, and told if it had to be kept too.
+    if (log.full && qos > 0) {
       const atMs = this.#hub.platform.clock.wallMs();
       log.lose({ atMs, clientId, topicName, count: 1, reason: "log-full", detail: "A will found no room." });
       return;

@@ -3,6 +3,7 @@
  * head-room and a little, so that a few messages fill it.
  */
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import { LIMITS } from "../../../src/limits.ts";
 import { TestGateway } from "../../support/engine.ts";
 import type { TestConnection } from "../../support/engine.ts";
@@ -13,8 +14,11 @@ const ROOM_BYTES = 100_000;
 const PAYLOAD = "p".repeat(10_000);
 
 /** A gateway whose log is full of messages for the absent session "s". Returns how many there are. */
-async function fullGateway(): Promise<{ gateway: TestGateway; publisher: TestConnection; stored: number }> {
+async function fullGateway(
+  before: (gateway: TestGateway) => Promise<void> = async () => {},
+): Promise<{ gateway: TestGateway; publisher: TestConnection; stored: number }> {
   const gateway = await TestGateway.start({ logBytesMax: LIMITS.headRoomBytes + ROOM_BYTES });
+  await before(gateway);
   const subscriber = await gateway.connect({ clientId: "s", clean: false });
   subscriber.send(subscribe("t", 1));
   await gateway.quiet();
@@ -133,6 +137,23 @@ test("DISCONNECT behind a parked PUBLISH is handled; QoS 0 that waited is in the
   await gateway.quiet();
   const losses = gateway.disk.readLosses(10).map(({ clientId, topicName, reason }) => [clientId, topicName, reason]);
   assert.deepEqual(losses, [["p", "zero", "log-full"]]);
+});
+
+test("a will with QoS 0 reaches who listens, however full the log is; one that must be kept is in the ledger", async () => {
+  const devices: TestConnection[] = [];
+  const { gateway } = await fullGateway(async (starting) => {
+    for (const qos of [0, 1] as const) {
+      const will = { topic: "will", payload: Buffer.from(`qos ${qos}`), qos, retain: false };
+      devices.push(await starting.connect({ clientId: `d${qos}`, will }));
+    }
+  });
+  const watcher = await gateway.connect({ clientId: "watcher" });
+  watcher.send(subscribe("will", 1));
+  await gateway.quiet();
+  for (const device of devices) device.cut();
+  await gateway.quiet();
+  assert.deepEqual(texts(watcher.take("publish")), ["will=qos 0"]);
+  assert.deepEqual(gateway.disk.readLosses(10).map(({ clientId, reason }) => [clientId, reason]), [["d1", "log-full"]]);
 });
 
 test("removing a retained message that is not there takes no room, however full the log is", async () => {
