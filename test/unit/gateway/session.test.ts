@@ -4,7 +4,7 @@ import { Buffer } from "node:buffer";
 import type { Access } from "../../../src/access/access.ts";
 import { createAccess } from "../../../src/access/access.ts";
 import { completeLimits, LIMITS } from "../../../src/limits.ts";
-import { TestGateway } from "../../support/engine.ts";
+import { TestConnection, TestGateway } from "../../support/engine.ts";
 import { publish, subscribe, texts } from "../../support/packets.ts";
 import { test } from "../../support/test.ts";
 
@@ -293,11 +293,18 @@ test("clients whose passwords are being checked count as half open, per address,
       return request.isGone?.() === true ? { allowed: false, reason: "unavailable" } : await anonymous.connect(request);
     },
   };
-  const limits = completeLimits({ halfOpenMax: 3, halfOpenPerAddressMax: 3 });
+  const limits = completeLimits({ halfOpenMax: 4, halfOpenPerAddressMax: 3 });
   const gateway = await TestGateway.start({ access, limits });
   const clients = await Promise.all(["a", "b", "c"].map((clientId) => gateway.connect({ clientId })));
   assert.equal(gateway.engine.gateway.figures().halfOpen, 3);
-  assert.equal(gateway.open().isAborted, true, "one beyond the cap");
+  assert.equal(gateway.open().isAborted, true, "one beyond the cap of its address");
+  const elsewhere = ["10.0.0.1", "10.0.0.2"].map((address) => {
+    const connection = Object.assign(new TestConnection(4), { peer: { address, port: 1 } });
+    connection.receiving = gateway.engine.gateway.attach(connection);
+    return connection;
+  });
+  assert.deepEqual(elsewhere.map(({ isAborted }) => isAborted), [false, true], "the cap over all addresses");
+  elsewhere[0]?.cut();
   clients[0]?.cut();
   assert.equal(gateway.engine.gateway.figures().halfOpen, 2);
   assert.equal(gateway.open().isAborted, false);
