@@ -145,6 +145,9 @@ export const LIMITS = {
   commitStuckMs: 30_000,
   /** How late the coarse timer may be before the event loop counts as stuck. */
   eventLoopStuckMs: 10_000,
+  /** How often a log without room is looked for, and how long it must have room until that is said. */
+  spaceLookMs: 1_000,
+  spaceCalmMs: 10_000,
   /** Period of the coarse timer: keep-alive, expiry and wills need no finer one. */
   coarseTimerMs: 250,
   /** Clean stop: connections are told, the last commit is awaited, then the process ends in any case. */

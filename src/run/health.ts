@@ -3,6 +3,7 @@ import type { Edge } from "../kafka/edge.ts";
 import type { Log } from "../log/log.ts";
 import { LIMITS } from "../limits.ts";
 import type { HealthSource } from "../http/app.ts";
+import { noRoomReason } from "./space_watch.ts";
 
 /** What the side towards Kafka says of itself. */
 export type EdgeHealth = Pick<Edge, "status" | "figures">;
@@ -32,9 +33,8 @@ export function createHealth(parts: {
       return { ok: true, reason: undefined };
     },
     ready() {
-      const reasons: string[] = [];
-      if (log.diskFull) reasons.push("The disk is full: publishes that need the log are refused");
-      else if (log.full) reasons.push("The log has reached its budget: publishes that need it are refused");
+      const noRoom = noRoomReason(log);
+      const reasons = noRoom === undefined ? [] : [noRoom];
       if (edge !== undefined && parts.ackKafka) reasons.push(...edge.status().uplinkSentences);
       return { ok: reasons.length === 0, reasons };
     },

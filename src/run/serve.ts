@@ -22,6 +22,7 @@ import { createKafkaSide } from "./edge.ts";
 import { createHealth } from "./health.ts";
 import { openListeners } from "./listeners.ts";
 import { measure, measureEdge } from "./measure.ts";
+import { watchSpace } from "./space_watch.ts";
 
 export interface ServeOptions {
   readonly environment: RunEnvironment;
@@ -101,6 +102,7 @@ async function open(
   closers.push(() => listeners.close()); // first of all: nobody is let in while the rest closes
   tellListeners(events, { listeners, config, access: access.summary });
   tellLimits(events, { config, connectionsMax: limits.connectionsMax });
+  closers.push(watchSpace(engine.log, { clock, events }));
   const milliseconds = Math.round(clock.nowMs() - startedMs);
   tellReady(events, { milliseconds, isTerminal: environment.stderr.isTerminal });
 }
