@@ -25,7 +25,7 @@ for (const [path, text] of Object.entries(documents)) {
   if (current === text) continue;
   if (process.argv.includes("--check")) {
     stale = true;
-    console.error(`${path} is not what the tables in src say: run "node scripts/docs.ts"`);
+    console.error(`${path} is not what the tables in src say: run "npm run docs"`);
   } else {
     mkdirSync(`${root}docs`, { recursive: true });
     writeFileSync(root + path, text);
