@@ -8,7 +8,7 @@ import { kafkaEnvironment, metricOf, proveInKafka } from "../support/kafka_proof
 import { RestartableGateway, sentBy, startPublishers, untilInKafka } from "../support/load.ts";
 import { eventually, within } from "../support/wait.ts";
 
-const MESSAGES = 12_000;
+const MESSAGES = 100_000;
 const CLIENTS = 20;
 const KILLS = 10;
 const DEADLINE_MS = 60_000;
