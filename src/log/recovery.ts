@@ -132,7 +132,8 @@ function newest(state: State): number {
 }
 
 function readTail(opened: StoreOpened, damaged: StoreDamage[]): Tail {
-  // Without the mark everything is replayed: slower, never wrong.
+  // Without the mark everything that is still there is replayed. Where the end of a session or the removal of a retained
+  // message has been freed already, it may come back; the damage is told.
   let tail: Tail = { tail: opened.rows[0]?.first ?? 1, next: 1, nextSession: 1, atMs: 0 };
   const stored = opened.meta.get(META.tail);
   if (stored === undefined) return tail;
