@@ -98,7 +98,7 @@ const MISCONFIGURED: Readonly<Record<string, string>> = {
   UNSUPPORTED_VERSION: "the broker is older than Kafka 3.1",
   UNSUPPORTED_FOR_MESSAGE_FORMAT: "the topic's message format is older than 0.11",
   UNSUPPORTED_SASL_MECHANISM: "the broker does not offer the SASL mechanism",
-  SASL_AUTHENTICATION_FAILED: "the broker refuses user or password",
+  SASL_AUTHENTICATION_FAILED: "the broker refuses user, password or token",
 };
 
 const TLS_CODE = /^(ERR_TLS|ERR_SSL|CERT_|UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO|HOSTNAME_MISMATCH|ERR_OSSL|EPROTO)/;

@@ -4,6 +4,7 @@
  */
 
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import { createServer } from "node:net";
 import { once } from "node:events";
 import { platform } from "../../adapters/common/platform.ts";
@@ -13,6 +14,7 @@ import { type ErrorCode, TributaryError } from "../../src/errors.ts";
 import type { KafkaClient, ProduceRecord } from "../../src/kafka/kafka_port.ts";
 import { haveTools, type KafkaBroker, startKafka } from "../support/kafka.ts";
 import { test, type TestContext } from "../support/test.ts";
+import { eventually as until } from "../support/wait.ts";
 
 const encoder = new TextEncoder();
 const TEST_TIMEOUT_MS = 150_000;
@@ -190,6 +192,52 @@ test("TLS and SASL: every mechanism works, what is wrong is said", { timeout: TE
   const bare = await connect(t, { brokers: [bootstrap], requestTimeoutMs: 3000 });
   await rejectsWith("kafka.misconfigured", bare.listTopics(), /TLS/);
   await rejectsWith("kafka.misconfigured", connect(t, { ...as("PLAIN", gateway), tls: { ca: "" } }), /certificate/);
+});
+
+/** An unsigned token, as the broker of these tests takes them. */
+function unsignedToken(user: string, lifetimeSeconds: number): string {
+  const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const seconds = Math.floor(Date.now() / 1000);
+  return `${part({ alg: "none" })}.${part({ sub: user, iat: seconds - 1, exp: seconds + lifetimeSeconds })}.`;
+}
+
+test("OAUTHBEARER: a token lets in, a new one is asked for when it has expired, a bad one is said", {
+  timeout: TEST_TIMEOUT_MS,
+}, async (t) => {
+  if (!haveTools(t, ["java", "mvn", "openssl"])) return;
+  const broker = await startKafka(t, { users: [{ name: "gateway", password: "unused", super: true }] });
+  assert.ok(broker.secure !== undefined);
+  const { bootstrap, ca } = broker.secure;
+  const withToken = (token: () => string): Partial<KafkaClientOptions> => ({
+    brokers: [bootstrap],
+    requestTimeoutMs: 5_000,
+    tls: { ca },
+    sasl: { mechanism: "OAUTHBEARER", token },
+  });
+  let tokens = 0;
+  const client = await connect(
+    t,
+    withToken(() => {
+      tokens++;
+      return unsignedToken("gateway", 3);
+    }),
+  );
+  await makeTopic(client, "tokens");
+  const producer = await client.openProducer(TRANSACTION);
+  await producer.transact([textRecord("tokens", "first")], { maxRequestBytes: REQUEST_BYTES });
+  const before = tokens;
+  // The broker ends a connection that goes on after its token has expired: whoever asks then comes with a new one.
+  const asked = async (): Promise<boolean> => {
+    await eventually(() => client.listTopics());
+    return tokens > before;
+  };
+  await until(asked, 30_000, "a new token is asked for");
+  const next = await client.openProducer(TRANSACTION);
+  await next.transact([textRecord("tokens", "second")], { maxRequestBytes: REQUEST_BYTES });
+  const plain = await connect(t, { brokers: [broker.bootstrap] });
+  assert.deepEqual(texts(await readCommitted(plain, "tokens", 2)), ["first", "second"]);
+
+  await rejectsWith("kafka.misconfigured", (await connect(t, withToken(() => "no token"))).listTopics(), /token/);
 });
 
 test("a broker that is not there is unreachable, and named", async (t) => {

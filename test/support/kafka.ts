@@ -144,11 +144,14 @@ function secureProperties(directory: string, users: readonly KafkaUser[]): Recor
   const plain = users.map((user) => `user_${user.name}="${user.password}"`).join(" ");
   const supers = users.filter((user) => user.super).map((user) => `User:${user.name}`);
   return {
-    "sasl.enabled.mechanisms": "SCRAM-SHA-512,SCRAM-SHA-256,PLAIN",
+    "sasl.enabled.mechanisms": "SCRAM-SHA-512,SCRAM-SHA-256,PLAIN,OAUTHBEARER",
     "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config": scram,
     "listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config": scram,
     "listener.name.sasl_ssl.plain.sasl.jaas.config":
       `org.apache.kafka.common.security.plain.PlainLoginModule required ${plain};`,
+    // Takes unsigned tokens, which Kafka means for exactly this: tests.
+    "listener.name.sasl_ssl.oauthbearer.sasl.jaas.config":
+      'org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="x";',
     "ssl.keystore.type": "PEM",
     "ssl.keystore.location": join(directory, "server.pem"),
     "ssl.truststore.type": "PEM",
