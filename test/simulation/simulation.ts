@@ -60,6 +60,7 @@ class Simulation implements ClientWorld {
     const { isSmallLog, isShortQueue } = this.#faults;
     this.#gateway = new TestGateway({
       seed,
+      noteDigests: true,
       disk: this.#disk,
       groupMs: this.#random.chance(0.2) ? GROUP_MS : 0,
       ...(isSmallLog ? { logBytesMax: LIMITS.headRoomBytes + 40_000 } : {}),
@@ -249,8 +250,11 @@ class Simulation implements ClientWorld {
     }
     if (random.chance(0.3)) this.#gateway.platform.clock.advance(random.between(0, 20_000));
     this.#hold(false);
-    if (live !== undefined) {
-      assert.deepEqual(await this.#recovered(), live, "recovered state = live state at a kill");
+    const recovered = await this.#recovered();
+    if (live !== undefined) assert.deepEqual(recovered, live, "recovered state = live state at a kill");
+    const { digestOnDisk } = this.#gateway;
+    if (digestOnDisk !== undefined) {
+      assert.deepEqual(recovered, digestOnDisk, "recovered state = live state at the newest commit on the disk");
     }
     await this.#gateway.start();
   }

@@ -11,7 +11,9 @@ import { openEngine } from "../../src/gateway/engine.ts";
 import type { Receiving, Transport } from "../../src/gateway/transport.ts";
 import { DEFAULT_LIMITS } from "../../src/limits.ts";
 import { createMemoryStore, MemoryDisk } from "../../src/log/memory_store.ts";
+import type { Store } from "../../src/ports.ts";
 import { VirtualPlatform } from "../simulation/virtual_clock.ts";
+import { digestOf } from "./state_digest.ts";
 
 /** A network connection in memory. */
 export class TestConnection implements Transport {
@@ -85,9 +87,14 @@ export class TestConnection implements Transport {
   }
 }
 
-export type TestEngineOptions = Partial<
-  Pick<EngineOptions, "limits" | "router" | "access" | "logBytesMax" | "site" | "groupMs" | "mayDropOldest">
->;
+export type TestEngineOptions =
+  & Partial<
+    Pick<EngineOptions, "limits" | "router" | "access" | "logBytesMax" | "site" | "groupMs" | "mayDropOldest">
+  >
+  & {
+    /** Notes the state at every commit, see `digestOnDisk`: costs a walk over all sessions each time. */
+    readonly noteDigests?: boolean;
+  };
 
 /** One gateway on one disk, which can be killed and started again. */
 export class TestGateway {
@@ -96,6 +103,8 @@ export class TestGateway {
   readonly #options: TestEngineOptions;
   fatal: Error | undefined;
   #engine: Engine | undefined;
+  /** By the number that the commit has on the disk. */
+  readonly #digests = new Map<number, unknown>();
 
   constructor(options: TestEngineOptions & { readonly disk?: MemoryDisk; readonly seed?: number } = {}) {
     this.disk = options.disk ?? new MemoryDisk();
@@ -124,12 +133,34 @@ export class TestGateway {
       groupMs: 0,
       mayDropOldest: false,
       ...this.#options,
-      store: createMemoryStore(this.disk),
+      store: this.#noting(createMemoryStore(this.disk)),
       platform: this.platform,
       tell: () => {},
       onFatal: (error) => this.fatal = error,
     });
     await this.quiet();
+  }
+
+  /** The state as of the newest commit on the disk: what a start must find. Only with `noteDigests`. */
+  get digestOnDisk(): unknown {
+    const onDisk = [...this.#digests.keys()].filter((number) => number <= this.disk.commits);
+    return onDisk.length === 0 ? undefined : this.#digests.get(Math.max(...onDisk));
+  }
+
+  /** A commit is sealed when everything appended is in it: the state then is what that commit makes durable. */
+  #noting(store: Store): Store {
+    if (this.#options.noteDigests !== true) return store;
+    return {
+      open: () => store.open(),
+      commit: (commit) => {
+        for (const number of this.#digests.keys()) if (number < this.disk.commits) this.#digests.delete(number);
+        if (this.#engine !== undefined) this.#digests.set(this.disk.commits + 1, digestOf(this.#engine.log.state));
+        return store.commit(commit);
+      },
+      readRows: (from, options) => store.readRows(from, options),
+      readLosses: (options) => store.readLosses(options),
+      close: () => store.close(),
+    };
   }
 
   /** kill -9: what is not committed is gone. */
