@@ -1,5 +1,5 @@
 /**
- * What a runtime must offer the core: clock, randomness, the end of a turn, sockets and the durable store.
+ * What a runtime must offer the core: clock, randomness, the end of a turn, sockets, the durable store, the process.
  * Types only. Implementations live in `adapters/`; in-memory ones for tests and simulation in `test/` and `src/log`.
  */
 
@@ -185,4 +185,36 @@ export interface Store {
   /** Newest first. */
   readLosses(options: { readonly countMax: number }): Promise<readonly Loss[]>;
   close(): Promise<void>;
+}
+
+/** Where text goes. */
+export interface TextOutput {
+  readonly isTerminal: boolean;
+  readonly write: (text: string) => void;
+}
+
+/** What the process gives the program. */
+export interface ProcessEnvironment {
+  /** Arguments after the program's name. */
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Name and version of the runtime, for `--version` and the start-up event: `Bun 1.4.5`. */
+  readonly runtime: string;
+  readonly stdout: TextOutput;
+  readonly stderr: TextOutput;
+  /** Aborts at the first SIGTERM or SIGINT; the second ends the process at once. */
+  readonly stop: AbortSignal;
+  readonly platform: Platform;
+  readonly network: Network;
+  readonly createStore: (options: { readonly directory: string; readonly maxBytes: number }) => Store;
+  /** The text of a file. Rejects with the system's error. */
+  readonly readFile: (path: string) => Promise<string>;
+  /** One line from the terminal without echo, or the first line of what is piped in. */
+  readonly readSecret: (prompt: string) => Promise<string>;
+  /** Resident memory of the process. */
+  readonly memoryBytes: () => number;
+  /** Worst lateness of the event loop since the last call: one caller only. */
+  readonly eventLoopLateMs: () => number;
+  /** Connections that the system's descriptor limit leaves room for; undefined if it is unknown. */
+  readonly connectionsAllowed: number | undefined;
 }

@@ -9,48 +9,16 @@ import process from "node:process";
 import { setInterval, setTimeout } from "node:timers";
 import type { WriteStream } from "node:tty";
 import { LIMITS } from "../../src/limits.ts";
-import type { Network, Platform, Store } from "../../src/ports.ts";
+import type { ProcessEnvironment, TextOutput } from "../../src/ports.ts";
 import { connectionsAllowed, descriptorsMax } from "./descriptors.ts";
 import { measureEventLoop } from "./event_loop.ts";
 import { createNetwork } from "./network.ts";
 import { platform } from "./platform.ts";
-import { createSqliteStore, type SqliteStoreOptions } from "./sqlite_store.ts";
+import { createSqliteStore } from "./sqlite_store.ts";
 import { readSecret } from "./terminal.ts";
 
 /** sysexits.h: an internal software error, which is what an exception nobody expected is. */
 const exitCodeOfBug = 70;
-
-/** Where text goes. */
-export interface TextOutput {
-  readonly isTerminal: boolean;
-  readonly write: (text: string) => void;
-}
-
-/** Everything `run` gets from the process. */
-export interface ProcessEnvironment {
-  /** Arguments after the program's name. */
-  readonly argv: readonly string[];
-  readonly env: Readonly<Record<string, string | undefined>>;
-  /** Name and version, for `--version` and the start-up event: `Bun 1.4.5`. */
-  readonly runtime: string;
-  readonly stdout: TextOutput;
-  readonly stderr: TextOutput;
-  /** Aborts at the first SIGTERM or SIGINT; the second ends the process at once. */
-  readonly stop: AbortSignal;
-  readonly platform: Platform;
-  readonly network: Network;
-  readonly createStore: (options: SqliteStoreOptions) => Store;
-  /** A text file. Rejects with the system's error. */
-  readonly readFile: (path: string) => Promise<string>;
-  /** One line from the terminal without echo, or the first line of what is piped in. */
-  readonly readSecret: (prompt: string) => Promise<string>;
-  /** Resident memory of the process. */
-  readonly memoryBytes: () => number;
-  /** Worst lateness of the event loop since the last call: one caller only. */
-  readonly eventLoopLateMs: () => number;
-  /** Connections that the system's descriptor limit leaves room for; undefined if it is unknown. */
-  readonly connectionsAllowed: number | undefined;
-}
 
 /** What differs between the runtimes. */
 export interface Runtime {

@@ -2,7 +2,8 @@
 
 import { createServer } from "node:net";
 import process from "node:process";
-import { type ProcessEnvironment, runProcess } from "../../adapters/common/process.ts";
+import { runProcess } from "../../adapters/common/process.ts";
+import type { ProcessEnvironment } from "../../src/ports.ts";
 
 const behaviours: Readonly<Record<string, (environment: ProcessEnvironment) => number | Promise<number>>> = {
   exit: ({ argv }) => Number(argv[1]),
