@@ -67,8 +67,8 @@ export class Housekeeping {
   #pressed = false;
   /** The disk was full: a commit, even an empty one, finds out whether it has room again. */
   #probe = false;
-  /** The commit on its way rewrites rows: there may be more of them. */
-  #rewrote = false;
+  /** After the commit on its way, which rewrites rows or takes every snapshot, there may be more to do. */
+  #sweepAfterCommit = false;
   #bytesSinceSweep = 0;
   #sweptMs = 0;
 
@@ -100,9 +100,10 @@ export class Housekeeping {
   }
 
   committed(): void {
-    if (this.#rewrote) {
-      this.#rewrote = false;
+    if (this.#sweepAfterCommit) {
+      this.#sweepAfterCommit = false;
       this.#sweep();
+      if (this.#removed.length > 0) this.#log.requestTurn();
     }
     if (this.#parts.mayDropOldest && this.#log.usedBytes > this.#dropAboveBytes) void this.#dropOldest();
   }
@@ -114,10 +115,11 @@ export class Housekeeping {
     const everything = this.#pressed;
     this.#pressed = false;
     this.#probe = false;
+    if (everything) this.#sweepAfterCommit = true; // more rows may go now: whoever was refused waits for that
     const rewrite = this.#rewrite;
     if (rewrite === undefined) return { removedRows, rows: [], rewritten: undefined, everything };
     this.#rewrite = undefined;
-    this.#rewrote = true;
+    this.#sweepAfterCommit = true;
     for (const row of rewrite.rows) reader.drop(row.first);
     const rewritten = space.replace(rewrite.rows, rewrite.stored, rewrite.entries);
     reader.add(rewritten.first, rewrite.stored.body);
