@@ -7,9 +7,11 @@ import { TributaryError } from "../errors.ts";
 import type { BrokerAddress, BrokerConnections } from "./broker_connections.ts";
 import { backoffMs, type Cluster, delay } from "./cluster.ts";
 import { isAnswer, isTooLarge, kafkaError, protocolErrors, responseOf } from "./kafka_errors.ts";
-import type { KafkaPackage, ProduceResponse } from "./kafka_package.ts";
+import type { KafkaPackage, PackageWriter, ProduceResponse } from "./kafka_package.ts";
 import type { ProduceRecord } from "./kafka_port.ts";
-import { compressionFor, cut, groupByPartition, partitionKey, toPackageMessage } from "./produce_request.ts";
+import type { TopicBatches } from "./produce_request.ts";
+import { compressionFor, cut, groupByPartition, partitionKey, writeProduceRequest } from "./produce_request.ts";
+import { RecordBatches } from "./record_batch.ts";
 import type { Clock } from "../ports.ts";
 
 const ACKS_ALL = -1;
@@ -48,6 +50,7 @@ export interface ProducerIdentity {
 export class BatchWriter {
   readonly #environment: ProducerEnvironment;
   readonly #identity: ProducerIdentity;
+  readonly #batches = new RecordBatches();
   /** Next sequence number by partition; absent means 0. */
   readonly #sequences = new Map<string, number>();
   /** Why the newest produce was put off, for the text when time is over. */
@@ -120,13 +123,7 @@ export class BatchWriter {
     if (address === undefined) return groups;
     const again = new Map<string, ProduceRecord[]>();
     for (const run of cut(groups.flat(), maxRequestBytes)) {
-      // What comes after a refused batch of its partition must wait behind it.
-      const wanted: ProduceRecord[] = [];
-      for (const record of run) {
-        const waiting = again.get(partitionKey(record.kafkaTopic, record.partition));
-        if (waiting === undefined) wanted.push(record);
-        else waiting.push(record);
-      }
+      const wanted = again.size === 0 ? run : keepBehind(run, again);
       for (const refused of await this.#produce(address, wanted)) {
         const first = refused[0];
         if (first !== undefined) again.set(partitionKey(first.kafkaTopic, first.partition), [...refused]);
@@ -142,7 +139,7 @@ export class BatchWriter {
   ): Promise<readonly (readonly ProduceRecord[])[]> {
     if (records.length === 0) return [];
     const groups = groupByPartition(records);
-    const answers = await this.#send(address, records, groups.size);
+    const answers = await this.#send(address, groups);
     const again: (readonly ProduceRecord[])[] = [];
     for (const [key, group] of groups) {
       const answer = answers.get(key);
@@ -169,25 +166,61 @@ export class BatchWriter {
   /** The errors by partition; absent = written. Rejects when there is no answer. */
   async #send(
     address: BrokerAddress,
-    records: readonly ProduceRecord[],
-    partitionCount: number,
+    groups: ReadonlyMap<string, readonly ProduceRecord[]>,
   ): Promise<ReadonlyMap<string, unknown>> {
     const { kafka, connections, requestTimeoutMs } = this.#environment;
-    const doing = `write to ${partitionCount} partitions at ${address.host}:${address.port}`;
+    const doing = `write to ${groups.size} partitions at ${address.host}:${address.port}`;
     const connection = await connections.get(address);
-    try {
-      await kafka.produceV9.api.async(connection, ACKS_ALL, requestTimeoutMs, records.map(toPackageMessage), {
-        ...this.#identity,
-        compression: compressionFor(records.length, partitionCount),
-        sequences: { getWithDefault: (key, fallback) => this.#sequences.get(key) ?? fallback },
-      });
-      return new Map();
-    } catch (error) {
+    const request = {
+      transactionalId: this.#identity.transactionalId,
+      acks: ACKS_ALL,
+      timeoutMs: requestTimeoutMs,
+      batches: this.#pack(groups),
+    };
+    const { promise, resolve, reject } = Promise.withResolvers<ReadonlyMap<string, unknown>>();
+    const write = (): PackageWriter => writeProduceRequest(kafka.Writer.create(), request);
+    const { api, parseResponse } = kafka.produceV9;
+    connection.send(api.key, api.version, write, parseResponse, true, true, (error) => {
+      if (!error) return resolve(new Map()); // null or undefined
       const response = responseOf(error);
-      if (response === undefined || !isAnswer(error)) throw kafkaError(doing, error);
-      return produceErrors(error, response as ProduceResponse); // what the codec of this request built
-    }
+      if (response === undefined || !isAnswer(error)) return reject(kafkaError(doing, error));
+      resolve(produceErrors(error, response as ProduceResponse)); // what the codec of this request built
+    });
+    return await promise;
   }
+
+  #pack(groups: ReadonlyMap<string, readonly ProduceRecord[]>): TopicBatches {
+    const { kafka } = this.#environment;
+    const { producerId, producerEpoch } = this.#identity;
+    const batches = new Map<string, { readonly partition: number; readonly batch: Uint8Array }[]>();
+    for (const [key, records] of groups) {
+      const [first] = records;
+      if (first === undefined) continue;
+      const firstSequence = this.#sequences.get(key) ?? 0;
+      const compression = kafka.compressionsAlgorithms[compressionFor(records.length)];
+      const batch = this.#batches.pack(records, { producerId, producerEpoch, firstSequence }, {
+        crc32c: kafka.crc32c,
+        compress: (bytes) => compression.compressSync(bytes),
+        bitmask: compression.bitmask,
+      });
+      const ofTopic = batches.get(first.kafkaTopic);
+      if (ofTopic === undefined) batches.set(first.kafkaTopic, [{ partition: first.partition, batch }]);
+      else ofTopic.push({ partition: first.partition, batch });
+    }
+    return batches;
+  }
+}
+
+/** What comes after a refused batch of its partition must wait behind it. Returns what may be sent. */
+function keepBehind(
+  run: readonly ProduceRecord[],
+  refused: ReadonlyMap<string, ProduceRecord[]>,
+): readonly ProduceRecord[] {
+  return run.filter((record) => {
+    const waiting = refused.get(partitionKey(record.kafkaTopic, record.partition));
+    waiting?.push(record);
+    return waiting === undefined;
+  });
 }
 
 /** Pairs the package's errors (`path` = place in the response) with their partitions. */

@@ -14,6 +14,16 @@ export interface PackageConnection {
   ready(): Promise<void>;
   close(): Promise<void>;
   isConnected(): boolean;
+  /** One request. `parse` is the version's parser of the package; what it throws rejects. */
+  send<Response>(
+    apiKey: number,
+    apiVersion: number,
+    write: () => PackageWriter,
+    parse: ResponseParser<Response>,
+    requestHasTags: boolean,
+    responseHasTags: boolean,
+    callback: (error: unknown, response: Response) => void,
+  ): void;
   on(event: "error" | "close", listener: (error?: unknown) => void): unknown;
 }
 
@@ -31,6 +41,11 @@ export interface ConnectionOptions {
       readonly token?: (() => Promise<string> | string) | undefined;
     }
     | undefined;
+}
+
+/** Opaque to us: handed from the package's codec to its connection. */
+interface ResponseParser<Response> {
+  (correlationId: number, apiKey: number, apiVersion: number, reader: never): Response;
 }
 
 /** A request codec with its response: rejects with the package's nested errors. */
@@ -60,22 +75,23 @@ export interface MetadataResponse {
   }[];
 }
 
-export interface PackageMessage {
-  readonly topic: string;
-  readonly partition: number;
-  readonly key: Uint8Array | null;
-  readonly value: Uint8Array | null;
-  /** Keyed by the identity of the name's bytes, so that a repeated name stays. */
-  readonly headers: ReadonlyMap<Uint8Array, Uint8Array | null> | undefined;
-  readonly timestamp: bigint;
+/** Builds a request. An array's length is compact, and every element ends with tagged fields. */
+export interface PackageWriter {
+  append(bytes: Uint8Array): PackageWriter;
+  appendString(value: string): PackageWriter;
+  appendInt16(value: number): PackageWriter;
+  appendInt32(value: number): PackageWriter;
+  appendUnsignedVarInt(value: number): PackageWriter;
+  appendArray<Element>(
+    elements: readonly Element[],
+    write: (writer: PackageWriter, element: Element) => void,
+  ): PackageWriter;
+  appendTaggedFields(): PackageWriter;
 }
 
-export interface ProduceOptions {
-  readonly transactionalId: string;
-  readonly producerId: bigint;
-  readonly producerEpoch: number;
-  readonly compression: "none" | "lz4" | "zstd";
-  readonly sequences: { getWithDefault(key: string, fallback: number): number };
+export interface PackageCompression {
+  compressSync(bytes: Uint8Array): Uint8Array;
+  readonly bitmask: number;
 }
 
 export interface ProduceResponse {
@@ -178,12 +194,14 @@ export interface KafkaPackage {
       NoteworthyFailure
     >;
   };
+  /** Its requests are written by us (produce_request.ts). */
   readonly produceV9: {
-    readonly api: Api<
-      [acks: number, timeoutMs: number, messages: readonly PackageMessage[], options: ProduceOptions],
-      ProduceResponse
-    >;
+    readonly api: { readonly key: number; readonly version: number };
+    readonly parseResponse: ResponseParser<ProduceResponse>;
   };
+  readonly Writer: { create(): PackageWriter };
+  readonly crc32c: (bytes: Uint8Array) => number;
+  readonly compressionsAlgorithms: { readonly lz4: PackageCompression; readonly zstd: PackageCompression };
   readonly endTxnV3: {
     readonly api: Api<
       [transactionalId: string, producerId: bigint, producerEpoch: number, commit: boolean],

@@ -1,9 +1,9 @@
 /**
- * Pure: cuts the records of a transaction into produce requests, and into the package's messages. It must not reorder
- * the records of a partition.
+ * Pure: cuts the records of a transaction into produce requests, and writes such a request. It must not reorder the records
+ * of a partition.
  */
 
-import type { PackageMessage } from "./kafka_package.ts";
+import type { PackageWriter } from "./kafka_package.ts";
 import type { ProduceRecord } from "./kafka_port.ts";
 
 /** Bytes of a record besides key, value and headers, generously: attributes, five varints (KIP-98). */
@@ -11,8 +11,6 @@ const RECORD_OVERHEAD_BYTES = 24;
 const HEADER_OVERHEAD_BYTES = 8;
 /** Below so many records per batch lz4 packs better and faster, above it zstd does (measured). */
 const ZSTD_RECORDS_MIN = 50;
-
-const encoder = new TextEncoder();
 
 /** Upper bound of what a record takes in an uncompressed batch; names count as three bytes per UTF-16 unit. */
 function recordBytes(record: ProduceRecord): number {
@@ -43,50 +41,52 @@ export function partitionKey(kafkaTopic: string, partition: number): string {
   return `${kafkaTopic}:${partition}`;
 }
 
-/** Records by partition, each group in the order given. */
+/** Records by partition, each group in the order given. Asked twice for every record: no text is made per record. */
 export function groupByPartition(records: readonly ProduceRecord[]): ReadonlyMap<string, readonly ProduceRecord[]> {
   const groups = new Map<string, ProduceRecord[]>();
+  const topics = new Map<string, ProduceRecord[][]>();
   for (const record of records) {
-    const key = partitionKey(record.kafkaTopic, record.partition);
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, [record]);
-    else group.push(record);
+    const { kafkaTopic, partition } = record;
+    let partitions = topics.get(kafkaTopic);
+    if (partitions === undefined) topics.set(kafkaTopic, partitions = []);
+    const group = partitions[partition];
+    if (group !== undefined) {
+      group.push(record);
+      continue;
+    }
+    const first = [record];
+    partitions[partition] = first;
+    groups.set(partitionKey(kafkaTopic, partition), first);
   }
   return groups;
 }
 
-const namesEncoded = new Map<string, Uint8Array>();
-/** Header names are few (`mqtt-…`); user properties are not, so what is kept is bounded. */
-const NAMES_COUNT_MAX = 256;
-
-function encodeName(name: string): Uint8Array {
-  const known = namesEncoded.get(name);
-  if (known !== undefined) return known;
-  const bytes = encoder.encode(name);
-  if (namesEncoded.size < NAMES_COUNT_MAX) namesEncoded.set(name, bytes);
-  return bytes;
+export function compressionFor(recordCount: number): "lz4" | "zstd" {
+  return recordCount >= ZSTD_RECORDS_MIN ? "zstd" : "lz4";
 }
 
-export function toPackageMessage(record: ProduceRecord): PackageMessage {
-  let headers: Map<Uint8Array, Uint8Array | null> | undefined;
-  if (record.headers.length > 0) {
-    headers = new Map();
-    for (const [name, value] of record.headers) {
-      const bytes = encodeName(name);
-      // The package takes a Map: a repeated name needs bytes of its own to stay a second entry.
-      headers.set(headers.has(bytes) ? bytes.slice() : bytes, value);
-    }
-  }
-  return {
-    topic: record.kafkaTopic,
-    partition: record.partition,
-    key: record.key,
-    value: record.value,
-    headers,
-    timestamp: BigInt(record.timestampMs),
-  };
-}
+/** The batches of a request: of each topic, by partition. */
+export type TopicBatches = ReadonlyMap<string, readonly { readonly partition: number; readonly batch: Uint8Array }[]>;
 
-export function compressionFor(recordCount: number, partitionCount: number): "lz4" | "zstd" {
-  return recordCount / partitionCount >= ZSTD_RECORDS_MIN ? "zstd" : "lz4";
+/** Produce request, version 9: everything behind the request's header. */
+export function writeProduceRequest(
+  writer: PackageWriter,
+  request: {
+    readonly transactionalId: string;
+    readonly acks: number;
+    readonly timeoutMs: number;
+    readonly batches: TopicBatches;
+  },
+): PackageWriter {
+  return writer
+    .appendString(request.transactionalId)
+    .appendInt16(request.acks)
+    .appendInt32(request.timeoutMs)
+    .appendArray([...request.batches], (topicWriter, [kafkaTopic, partitions]) => {
+      topicWriter.appendString(kafkaTopic).appendArray(partitions, (partitionWriter, { partition, batch }) => {
+        // A compact length is one more than the bytes that follow.
+        partitionWriter.appendInt32(partition).appendUnsignedVarInt(batch.length + 1).append(batch);
+      });
+    })
+    .appendTaggedFields();
 }

@@ -5,7 +5,7 @@
 import { LIMITS } from "../limits.ts";
 import type { Message, MessageProperties, QoS, UserProperty } from "../mqtt/message.ts";
 import { topicNameError } from "../mqtt/topics.ts";
-import { decodeUtf8, utf8Bytes } from "../mqtt/utf8.ts";
+import { decodeUtf8, toUtf8, utf8Bytes } from "../mqtt/utf8.ts";
 import { DEAD_LETTER_KAFKA_TOPIC } from "./kafka_names.ts";
 import type { FetchedRecord, ProduceRecord, RecordHeader } from "./kafka_port.ts";
 import { ORIGIN_HEADER, readOrigin, recordChecksum, writeOrigin } from "./origin.ts";
@@ -85,10 +85,10 @@ export function toRecord(message: Message, options: RecordOptions): ProduceRecor
   const receivedMs = Math.trunc(message.receivedMs);
   const timestampMs = Math.max(options.timestampMinMs, Math.min(options.timestampMaxMs, receivedMs));
   const headers: RecordHeader[] = [];
-  if (target.needsTopicHeader) headers.push([HEADER.topicName, encoder.encode(message.topicName)]);
+  if (target.needsTopicHeader) headers.push([HEADER.topicName, toUtf8(message.topicName)]);
   headers.push([HEADER.qos, QOS_VALUES[message.qos]]);
   if (message.retain) headers.push([HEADER.retain, TRUE]);
-  if (message.clientId !== "") headers.push([HEADER.clientId, encoder.encode(message.clientId)]);
+  if (message.clientId !== "") headers.push([HEADER.clientId, toUtf8(message.clientId)]);
   if (message.properties !== undefined) pushProperties(headers, message.properties, options.reply);
   if (timestampMs !== receivedMs) headers.push([HEADER.received, encoder.encode(String(receivedMs))]);
   if (target.deadLetterReason !== undefined) {
@@ -96,7 +96,7 @@ export function toRecord(message: Message, options: RecordOptions): ProduceRecor
   }
   const checksum = recordChecksum({ kafkaTopic, key, value: message.payload });
   const { site, epoch, position } = options;
-  headers.push([ORIGIN_HEADER, encoder.encode(writeOrigin({ site, epoch, position, checksum }))]);
+  headers.push([ORIGIN_HEADER, toUtf8(writeOrigin({ site, epoch, position, checksum }))]);
   return { kafkaTopic, partition, key, value: message.payload, timestampMs, headers };
 }
 

@@ -8,6 +8,7 @@ import type { RoutedMessage } from "../log/log_reader.ts";
 import { DEAD_LETTER_KAFKA_TOPIC } from "./kafka_names.ts";
 import type { ProduceRecord } from "./kafka_port.ts";
 import { epochOf } from "./marker.ts";
+import { toUtf8 } from "../mqtt/utf8.ts";
 import { partitionOf } from "./murmur2.ts";
 import { deadLetterTarget, type RecordTarget, toRecord } from "./record.ts";
 import type { Refusals } from "./refusals.ts";
@@ -56,8 +57,6 @@ type Way =
   | { readonly kind: "lose"; readonly reason: string }
   | { readonly kind: "wait"; readonly blocked: Blocked };
 
-const encoder = new TextEncoder();
-
 /** Everything of these messages that one transaction may take. `through` is where the page ends. */
 export function composeBatch(
   page: { readonly messages: readonly RoutedMessage[]; readonly through: number },
@@ -100,7 +99,7 @@ function wayOf({ position, entry, route }: RoutedMessage, context: BatchContext)
   const verdict = context.book.verdict(kafkaTopic);
   switch (verdict.kind) {
     case "found": {
-      const key = encoder.encode(route.key);
+      const key = toUtf8(route.key);
       const partition = partitionOf(key, verdict.info.partitionCount);
       return { kind: "send", target: { kafkaTopic, key, needsTopicHeader }, partition, dead: false };
     }

@@ -73,6 +73,18 @@ export function encodeUtf8(text: string, target: Uint8Array, offset: number): nu
   return offset;
 }
 
+/** Above so many characters TextEncoder is cheaper than a loop. */
+const LOOP_CHARACTERS_MAX = 64;
+const encoder = new TextEncoder();
+
+/** The text in UTF-8, in a buffer of its own. */
+export function toUtf8(text: string): Uint8Array {
+  if (text.length > LOOP_CHARACTERS_MAX) return encoder.encode(text);
+  const bytes = new Uint8Array(utf8Bytes(text));
+  encodeUtf8(text, bytes, 0);
+  return bytes;
+}
+
 /** Whether `bytes[start, end)` are the text in UTF-8. */
 export function utf8Equals(text: string, bytes: Uint8Array, start: number, end: number): boolean {
   const length = text.length;

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { test } from "../../support/test.ts";
-import { decodeUtf8, encodeUtf8, utf8Bytes, utf8Equals } from "../../../src/mqtt/utf8.ts";
+import { decodeUtf8, encodeUtf8, toUtf8, utf8Bytes, utf8Equals } from "../../../src/mqtt/utf8.ts";
 
 const wholeTexts = fc.oneof(
   fc.string({ unit: "binary", maxLength: 60, size: "max" }),
@@ -20,6 +20,7 @@ test("texts are written as TextEncoder writes them, in the foretold size", () =>
       const target = new Uint8Array(expected.length + 2);
       assert.equal(encodeUtf8(text, target, 1), expected.length + 1);
       assert.deepEqual(target.subarray(1, -1), expected);
+      assert.deepEqual(toUtf8(text), expected);
     }),
     { numRuns: 500 },
   );
