@@ -5,6 +5,7 @@
 import type { Identity } from "../access/access.ts";
 import type { ConnackPacket, ConnectPacket, DisconnectPacket, Will } from "../mqtt/packet.ts";
 import { SESSION_NEVER_EXPIRES } from "../mqtt/packet.ts";
+import { isUtf8 } from "../mqtt/payload_format.ts";
 import { ProtocolError, REASON } from "../mqtt/reason_codes.ts";
 import type { Session } from "../mqtt/session.ts";
 import { Window } from "../mqtt/window.ts";
@@ -44,6 +45,9 @@ export class Connecting {
     // [MQTT3-3.1.3-8] an empty client identifier needs a clean session.
     if (packet.clientId === "" && packet.protocolVersion !== 5 && !packet.cleanStart) {
       return this.#refuse(connection, REASON.clientIdNotValid, "An empty client identifier needs a clean session");
+    }
+    if (packet.will?.properties?.payloadIsUtf8 === true && !isUtf8(packet.will.payload)) { // §3.1.3.2.3
+      return this.#refuse(connection, REASON.payloadFormatInvalid, "The will's payload is not UTF-8, as it says");
     }
     const { peer } = connection.transport;
     const { clientId, userName, password } = packet;

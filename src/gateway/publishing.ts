@@ -6,6 +6,7 @@ import type { MessageEntry, RouteChoice } from "../log/entry.ts";
 import type { Effect } from "../log/commit_builder.ts";
 import type { Message } from "../mqtt/message.ts";
 import type { IncomingPacket, PublishPacket } from "../mqtt/packet.ts";
+import { isUtf8 } from "../mqtt/payload_format.ts";
 import { ProtocolError, REASON } from "../mqtt/reason_codes.ts";
 import type { Receiver } from "../mqtt/receivers.ts";
 import type { LossReason } from "../ports.ts";
@@ -90,6 +91,7 @@ export class Publishing {
     const { identity } = connection;
     const { topicName, clientId } = message;
     if (!this.#hub.access.allows({ action: "publish", identity, clientId, topicName })) return REASON.notAuthorized;
+    if (message.properties?.payloadIsUtf8 === true && !isUtf8(message.payload)) return REASON.payloadFormatInvalid;
     const route = this.#hub.router.route(topicName);
     if (route !== undefined && message.qos > 0) {
       const bytesMax = this.#hub.router.payloadBytesMax(route.kafkaTopic);
@@ -132,7 +134,11 @@ export class Publishing {
   ): void {
     const { message, reasonCode } = why;
     count(this.#hub.counters.publishesRefused, reasonCode);
-    if (packet.qos === 0) return;
+    if (packet.qos === 0) {
+      // §3.3.2.3.2: the one way to tell the client that what it calls text is none; its next message will not be either.
+      if (reasonCode === REASON.payloadFormatInvalid) throw new ProtocolError(reasonCode, refusalText(reasonCode));
+      return;
+    }
     const { packetId } = packet;
     const type = packet.qos === 1 ? "puback" : "pubrec";
     // MQTT 3.1.1 cannot be told: acknowledged, and lost where it is not merely forbidden.
@@ -300,6 +306,8 @@ function refusalText(reasonCode: number): string {
       return "No room: the log is full, or there are too many retained messages";
     case REASON.notAuthorized:
       return "Not allowed to publish to this topic name";
+    case REASON.payloadFormatInvalid:
+      return "The payload is not UTF-8, although its Payload Format Indicator says so";
     default:
       return "Larger than its Kafka topic takes";
   }

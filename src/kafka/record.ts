@@ -4,6 +4,7 @@
  */
 import { LIMITS } from "../limits.ts";
 import type { Message, MessageProperties, QoS, UserProperty } from "../mqtt/message.ts";
+import { isUtf8 } from "../mqtt/payload_format.ts";
 import { topicNameError } from "../mqtt/topics.ts";
 import { decodeUtf8, toUtf8, utf8Bytes } from "../mqtt/utf8.ts";
 import { DEAD_LETTER_KAFKA_TOPIC } from "./kafka_names.ts";
@@ -152,10 +153,13 @@ export function toMessage(
     ? undefined
     : remainingExpiry(headers.expirySeconds, nowMs - record.timestampMs);
   if (remainingSeconds === 0) return { skip: "expired" };
+  const payload = record.value ?? NOTHING;
+  // What is not the text it is said to be, a client may refuse, and close for.
+  if (headers.payloadIsUtf8 && !isUtf8(payload)) headers.payloadIsUtf8 = false;
   return {
     message: {
       topicName: named.topicName,
-      payload: record.value ?? NOTHING,
+      payload,
       qos: headers.qos ?? rule.qos,
       retain: headers.retain && !rule.loop,
       properties: toProperties(headers, remainingSeconds),

@@ -90,11 +90,14 @@ const PROPERTY_CONTENT_TYPE = 4;
 const PROPERTY_RESPONSE_TOPIC = 8;
 const PROPERTY_CORRELATION = 16;
 const PROPERTY_USER = 32;
+/** The Payload Format Indicator is there and 0, which is passed on like 1 [MQTT5-3.3.2-4]. */
+const PROPERTY_NOT_UTF8 = 64;
 
 function writeProperties(out: Writer, properties: MessageProperties): void {
   const { messageExpirySeconds, contentType, responseTopic, correlationData, userProperties } = properties;
   out.byte(
-    (properties.payloadIsUtf8 ? PROPERTY_UTF8 : 0) | (messageExpirySeconds === undefined ? 0 : PROPERTY_EXPIRY) |
+    (properties.payloadIsUtf8 ? PROPERTY_UTF8 : 0) | (properties.payloadIsUtf8 === false ? PROPERTY_NOT_UTF8 : 0) |
+      (messageExpirySeconds === undefined ? 0 : PROPERTY_EXPIRY) |
       (contentType === undefined ? 0 : PROPERTY_CONTENT_TYPE) |
       (responseTopic === undefined ? 0 : PROPERTY_RESPONSE_TOPIC) |
       (correlationData === undefined ? 0 : PROPERTY_CORRELATION) | (userProperties === undefined ? 0 : PROPERTY_USER),
@@ -115,6 +118,7 @@ function readProperties(input: Reader): MessageProperties {
   const flags = input.byte();
   return {
     ...(flags & PROPERTY_UTF8 ? { payloadIsUtf8: true } : {}),
+    ...(flags & PROPERTY_NOT_UTF8 ? { payloadIsUtf8: false } : {}),
     ...(flags & PROPERTY_EXPIRY ? { messageExpirySeconds: input.uint() } : {}),
     ...(flags & PROPERTY_CONTENT_TYPE ? { contentType: input.string() } : {}),
     ...(flags & PROPERTY_RESPONSE_TOPIC ? { responseTopic: input.string() } : {}),

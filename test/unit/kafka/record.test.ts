@@ -218,6 +218,9 @@ test("of a reserved header the first occurrence counts, and one that makes no se
   assert.equal(properties([["mqtt-expiry", bytes("4294967296")]]), undefined);
   assert.deepEqual(properties([["mqtt-expiry", bytes("4294967295")]]), { messageExpirySeconds: 4294967295 });
   assert.equal(properties([["mqtt-payload-format", bytes("utf8")]]), undefined);
+  const said = { headers: [["mqtt-payload-format", bytes("utf-8")]] } as const;
+  assert.deepEqual(messageOf(down(fetched({ ...said, value: bytes("ä") }))).properties, { payloadIsUtf8: true });
+  assert.equal(messageOf(down(fetched({ ...said, value: Uint8Array.of(0xff) }))).properties, undefined);
   assert.equal(properties([["mqtt-response-topic", bytes("a/#")]]), undefined);
   assert.equal(properties([["mqtt-content-type", Uint8Array.of(0xff)]]), undefined);
   assert.equal(properties([["mqtt-correlation-data", null]]), undefined);
@@ -353,7 +356,9 @@ const anyMessage: fc.Arbitrary<Message> = fc.record({
   properties: fc.option(anyProperties, { nil: undefined }),
   clientId: mqttText,
   receivedMs: fc.integer({ min: 0, max: NOW_MS }),
-}, { noNullPrototype: true });
+}, { noNullPrototype: true }).map((message) =>
+  message.properties?.payloadIsUtf8 === true ? { ...message, payload: bytes(message.topicName) } : message
+);
 
 test("a message survives the way up and down byte for byte", () => {
   let withProperties = 0;

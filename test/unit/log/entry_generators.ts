@@ -21,7 +21,7 @@ const qos = fc.constantFrom(0 as const, 1 as const, 2 as const);
 
 /** Keys without a value are absent, as a decoder leaves them. */
 const properties: fc.Arbitrary<MessageProperties> = record({
-  payloadIsUtf8: fc.constant(true),
+  payloadIsUtf8: fc.boolean(),
   messageExpirySeconds: u32,
   contentType: text,
   responseTopic: text,
