@@ -174,6 +174,7 @@ export interface LimitDefinition {
 export type LimitName =
   | "receiveMaximum"
   | "topicAliasMaximum"
+  | "topicAliasesToClientMax"
   | "maximumPacketBytes"
   | "connectMaxBytes"
   | "keepAliveMaxSeconds"
@@ -213,6 +214,12 @@ export const CONFIGURABLE_LIMITS: Readonly<Record<LimitName, LimitDefinition>> =
     0,
     65_535,
     "Topic aliases a client may use; each holds a topic name in memory per connection.",
+  ),
+  topicAliasesToClientMax: range(
+    32,
+    0,
+    65_535,
+    "Topic aliases the gateway uses towards a client that allows them; each holds a topic name in memory per connection.",
   ),
   maximumPacketBytes: range(
     2_000_000,

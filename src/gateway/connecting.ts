@@ -165,6 +165,8 @@ export class Connecting {
       countMax: Math.min(packet.receiveMaximum, limits.windowMax),
       bytesMax: limits.windowMaxBytes,
     });
+    const aliasMax = Math.min(packet.topicAliasMaximum, limits.topicAliasesToClientMax);
+    connection.outbox.useTopicAliases(aliasMax, { bytesMax: packet.maximumPacketBytes });
     connection.keepAliveSeconds = this.#keepAlive(packet);
     connectionOf.set(session, connection);
     const connack = this.#connack(connection, session, about);

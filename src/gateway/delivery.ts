@@ -7,7 +7,6 @@ import type { Message, QoS } from "../mqtt/message.ts";
 import { packetIdOf } from "../mqtt/places.ts";
 import type { Delivery as DeliveryOptions } from "../mqtt/places.ts";
 import type { PublishOptions } from "../mqtt/publish_codec.ts";
-import { publishBytes } from "../mqtt/publish_codec.ts";
 import type { Receiver } from "../mqtt/receivers.ts";
 import type { Session } from "../mqtt/session.ts";
 import type { LossReason } from "../ports.ts";
@@ -193,7 +192,7 @@ export class Delivery {
     const { subscriptionIds } = about.options;
     const options = { qos: about.qos, retain: false, dup: false, packetId: 1, subscriptionIds };
     // [MQTT5-3.1.2-25] not sent, and done as if it had been.
-    return publishBytes(message, options, 5) > bytesMax ? "too-large-for-subscriber" : undefined;
+    return connection.outbox.publishBytes(message, options) > bytesMax ? "too-large-for-subscriber" : undefined;
   }
 
   #send(

@@ -8,7 +8,8 @@ import { encodePacket } from "../mqtt/codec.ts";
 import type { Message } from "../mqtt/message.ts";
 import type { AckPacket, OutgoingPacket, ProtocolVersion } from "../mqtt/packet.ts";
 import type { PublishOptions } from "../mqtt/publish_codec.ts";
-import { packetIdOffset, publishBytes, writePublish } from "../mqtt/publish_codec.ts";
+import { packetIdOffset, publishBytes, topicAliasOffset, writePublish } from "../mqtt/publish_codec.ts";
+import { TopicAliases } from "../mqtt/topic_aliases.ts";
 import type { Transport } from "./transport.ts";
 
 /** Blocks from which chunks are carved. A chunk pins its block until the system has taken it. */
@@ -28,7 +29,10 @@ class Slab {
   }
 }
 
-/** The last PUBLISH that was encoded: the next receiver of the same message gets a copy with its own packet identifier. */
+/**
+ * The last PUBLISH that was encoded: the next receiver of the same message gets a copy with its own packet identifier, and
+ * with its own topic alias if it has one.
+ */
 class Template {
   #message: Message | undefined;
   #options: PublishOptions | undefined;
@@ -37,6 +41,7 @@ class Template {
   #start = 0;
   #length = 0;
   #packetIdAt = 0;
+  #topicAliasAt = 0;
 
   /** Bytes that the PUBLISH takes. */
   size(message: Message, options: PublishOptions, version: ProtocolVersion): number {
@@ -58,12 +63,17 @@ class Template {
       this.#start = offset;
       this.#length = end - offset;
       this.#packetIdAt = options.qos === 0 ? 0 : packetIdOffset(bytes, offset) - offset;
+      this.#topicAliasAt = options.topicAlias === undefined ? 0 : topicAliasOffset(bytes, offset, options.qos) - offset;
       return end;
     }
     bytes.set(this.#bytes.subarray(this.#start, this.#start + this.#length), offset);
     if (options.qos > 0) {
       bytes[offset + this.#packetIdAt] = options.packetId >> 8;
       bytes[offset + this.#packetIdAt + 1] = options.packetId & 0xff;
+    }
+    if (options.topicAlias !== undefined) {
+      bytes[offset + this.#topicAliasAt] = options.topicAlias >> 8;
+      bytes[offset + this.#topicAliasAt + 1] = options.topicAlias & 0xff;
     }
     return offset + this.#length;
   }
@@ -76,9 +86,30 @@ class Template {
   #fits(message: Message, options: PublishOptions, version: ProtocolVersion): boolean {
     const last = this.#options;
     return this.#message === message && last !== undefined && this.#version === version && last.qos === options.qos &&
-      last.retain === options.retain && last.dup === options.dup && options.topicAlias === undefined &&
-      last.topicAlias === undefined && last.messageExpirySeconds === options.messageExpirySeconds &&
+      last.retain === options.retain && last.dup === options.dup &&
+      last.messageExpirySeconds === options.messageExpirySeconds &&
       sameIds(last.subscriptionIds, options.subscriptionIds);
+  }
+}
+
+/**
+ * One template for each form in which the same message goes out in the same turn: with its topic name alone, with a topic
+ * alias that is new to the client, and with one that stands for the name.
+ */
+class Templates {
+  readonly #named = new Template();
+  readonly #introducing = new Template();
+  readonly #aliased = new Template();
+
+  of(options: PublishOptions): Template {
+    if (options.topicAlias === undefined) return this.#named;
+    return options.omitTopicName === true ? this.#aliased : this.#introducing;
+  }
+
+  forget(): void {
+    this.#named.forget();
+    this.#introducing.forget();
+    this.#aliased.forget();
   }
 }
 
@@ -91,7 +122,7 @@ function sameIds(left: readonly number[] | undefined, right: readonly number[] |
 export class Outboxes {
   readonly #requestTurn: () => void;
   readonly #slab = new Slab();
-  readonly #template = new Template();
+  readonly #templates = new Templates();
   #dirty: Outbox[] = [];
 
   constructor(requestTurn: () => void) {
@@ -110,8 +141,8 @@ export class Outboxes {
     const dirty = this.#dirty;
     if (dirty.length === 0) return;
     this.#dirty = [];
-    for (const outbox of dirty) outbox.flush(this.#slab, this.#template);
-    this.#template.forget();
+    for (const outbox of dirty) outbox.flush(this.#slab, this.#templates);
+    this.#templates.forget();
   }
 }
 
@@ -124,6 +155,8 @@ export class Outbox {
   #packets: (PublishOptions | AckPacket | Uint8Array)[] = [];
   #pendingBytes = 0;
   #ending = false;
+  #topicAliases: TopicAliases | undefined;
+  #publishBytesMax: number | undefined;
   /** Bytes sent so far, for the metrics. */
   sentBytes = 0;
 
@@ -132,13 +165,43 @@ export class Outbox {
     this.#markDirty = markDirty;
   }
 
+  /** From now on with so many topic aliases; 0: without [MQTT5-3.1.2-27]. `bytesMax`: the client's Maximum Packet Size. */
+  useTopicAliases(max: number, { bytesMax }: { readonly bytesMax: number | undefined }): void {
+    this.#topicAliases = max === 0 ? undefined : new TopicAliases(max);
+    this.#publishBytesMax = bytesMax;
+  }
+
   /** Estimate of what waits here and in the transport. */
   get queuedBytes(): number {
     return this.#pendingBytes + this.#transport.queuedBytes;
   }
 
   publish(message: Message, options: PublishOptions): void {
-    this.#push(message, options, message.payload.byteLength + message.topicName.length);
+    if (this.#ending) return;
+    const aliases = this.#topicAliases;
+    const packet = aliases === undefined ? options : this.#aliased(message, options, aliases);
+    this.#push(message, packet, message.payload.byteLength + message.topicName.length);
+  }
+
+  /** Bytes that the PUBLISH would take on the network now. */
+  publishBytes(message: Message, options: PublishOptions): number {
+    const topicAlias = this.#topicAliases?.known(message.topicName);
+    const packet = topicAlias === undefined ? options : { ...options, topicAlias, omitTopicName: true };
+    return publishBytes(message, packet, this.version);
+  }
+
+  /**
+   * With the alias that the client knows, or a new one beside the name. Whatever is published here is sent, in this order,
+   * unless the connection ends: so an alias is introduced as soon as it is taken, and no dropped message has taken one.
+   */
+  #aliased(message: Message, options: PublishOptions, aliases: TopicAliases): PublishOptions {
+    const known = aliases.known(message.topicName);
+    if (known !== undefined) return { ...options, topicAlias: known, omitTopicName: true };
+    if (aliases.isFull) return options;
+    // A message that fits into the client's Maximum Packet Size only by its name alone goes without [MQTT5-3.1.2-24].
+    const bytesMax = this.#publishBytesMax ?? LIMITS.remainingLengthBytes;
+    if (publishBytes(message, { ...options, topicAlias: 1 }, this.version) > bytesMax) return options;
+    return { ...options, topicAlias: aliases.introduce(message.topicName) };
   }
 
   ack(packet: AckPacket): void {
@@ -165,12 +228,12 @@ export class Outbox {
     if (this.#packets.length === 1) this.#markDirty(this);
   }
 
-  flush(slab: Slab, template: Template): void {
+  flush(slab: Slab, templates: Templates): void {
     const packets = this.#packets;
     if (packets.length > 0) {
-      const total = this.#size(template);
+      const total = this.#size(templates);
       const chunk = slab.take(total) as Uint8Array<ArrayBuffer>; // Slab allocates plain buffers
-      this.#encode(chunk, template);
+      this.#encode(chunk, templates);
       this.#messages = [];
       this.#packets = [];
       this.#pendingBytes = 0;
@@ -180,7 +243,7 @@ export class Outbox {
     if (this.#ending) this.#transport.end();
   }
 
-  #size(template: Template): number {
+  #size(templates: Templates): number {
     let total = 0;
     for (let index = 0; index < this.#packets.length; index++) {
       const packet = this.#packets[index];
@@ -188,12 +251,12 @@ export class Outbox {
       if (packet === undefined) continue;
       if (packet instanceof Uint8Array) total += packet.byteLength;
       else if ("type" in packet) total += ackBytes(packet, this.version);
-      else if (message !== undefined) total += template.size(message, packet, this.version);
+      else if (message !== undefined) total += templates.of(packet).size(message, packet, this.version);
     }
     return total;
   }
 
-  #encode(chunk: Uint8Array<ArrayBuffer>, template: Template): void {
+  #encode(chunk: Uint8Array<ArrayBuffer>, templates: Templates): void {
     let offset = 0;
     for (let index = 0; index < this.#packets.length; index++) {
       const packet = this.#packets[index];
@@ -205,7 +268,7 @@ export class Outbox {
       } else if ("type" in packet) {
         offset = writeAck(packet, this.version, chunk, offset);
       } else if (message !== undefined) {
-        offset = template.write(message, packet, { version: this.version, bytes: chunk, offset });
+        offset = templates.of(packet).write(message, packet, { version: this.version, bytes: chunk, offset });
       }
     }
   }

@@ -7,9 +7,8 @@ import { assert } from "../errors.ts";
 import type { Message, MessageProperties, QoS } from "./message.ts";
 import { readPacketId } from "./ack_codec.ts";
 import type { ProtocolVersion, PublishPacket } from "./packet.ts";
-import { malformed, type PacketReader, protocolBreach } from "./packet_reader.ts";
+import { malformed, type PacketReader } from "./packet_reader.ts";
 import { messageProperties, PROPERTY, PROPERTY_PLACE, readProperties } from "./property_table.ts";
-import { ProtocolError, REASON } from "./reason_codes.ts";
 import type { TopicTable } from "./topic_table.ts";
 import { encodeUtf8, utf8Bytes } from "./utf8.ts";
 import { variableByteIntegerBytes, writeVariableByteInteger } from "./variable_byte_integer.ts";
@@ -66,8 +65,8 @@ export function readPublish(
   if (nameEnd > nameStart) {
     topicName = topicTable.intern(reader.bytes, nameStart, nameEnd);
   } else if (topicAlias === undefined) {
-    if (version === 5) throw protocolBreach("A PUBLISH must have a topic name or a topic alias"); // §3.3.2.1
-    throw new ProtocolError(REASON.topicNameInvalid, "A topic name must not be empty"); // [MQTT3-4.7.3-1]
+    // [MQTT3-4.7.3-1] [MQTT5-4.7.3-1]
+    throw malformed("A topic name must not be empty, unless a topic alias stands for it");
   }
   return {
     type: "publish",
@@ -124,6 +123,17 @@ export function writePublish(
  * and these two bytes are patched.
  */
 export function packetIdOffset(packet: Uint8Array, offset: number): number {
+  return topicNameEnd(packet, offset);
+}
+
+/** Where in a written PUBLISH of MQTT 5 with a topic alias the alias lies: likewise two bytes of a template. */
+export function topicAliasOffset(packet: Uint8Array, offset: number, qos: QoS): number {
+  let at = topicNameEnd(packet, offset) + (qos === 0 ? 0 : 2);
+  while ((packet[at] ?? 0) >= 0x80) at++;
+  return at + 2; // behind the Property Length and the identifier of the first property
+}
+
+function topicNameEnd(packet: Uint8Array, offset: number): number {
   let at = offset + 1;
   while ((packet[at] ?? 0) >= 0x80) at++;
   at++;
@@ -166,7 +176,7 @@ function messagePropertiesBytes(properties: MessageProperties): number {
 }
 
 function writeProperties(message: Message, options: PublishOptions, target: Uint8Array, offset: number): number {
-  if (options.topicAlias !== undefined) {
+  if (options.topicAlias !== undefined) { // first: see topicAliasOffset
     target[offset++] = PROPERTY.topicAlias;
     target[offset++] = options.topicAlias >> 8;
     target[offset++] = options.topicAlias;

@@ -35,6 +35,7 @@ export const layers: readonly Layer[] = [
       "src/mqtt/topics.ts",
       "src/mqtt/utf8.ts",
       "src/mqtt/message.ts",
+      "src/mqtt/payload_format.ts",
       "src/telemetry/",
       "@platformatic/kafka",
     ],

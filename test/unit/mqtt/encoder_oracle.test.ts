@@ -7,7 +7,13 @@ import { ackBytes, writeAck } from "../../../src/mqtt/ack_codec.ts";
 import { encodePacket } from "../../../src/mqtt/codec.ts";
 import type { Message, UserProperty } from "../../../src/mqtt/message.ts";
 import type { ConnackPacket, OutgoingPacket, ProtocolVersion } from "../../../src/mqtt/packet.ts";
-import { packetIdOffset, publishBytes, type PublishOptions, writePublish } from "../../../src/mqtt/publish_codec.ts";
+import {
+  packetIdOffset,
+  publishBytes,
+  type PublishOptions,
+  topicAliasOffset,
+  writePublish,
+} from "../../../src/mqtt/publish_codec.ts";
 import { compact, connectedDecoder, decodeAll, messagePropertySets, orNothing, texts } from "./client_packets.ts";
 import { topicNames } from "./generators.ts";
 
@@ -146,6 +152,21 @@ test("a template with another packet identifier is what writing anew would give"
       copy[at] = packetId >> 8;
       copy[at + 1] = packetId;
       assert.deepEqual(copy.subarray(2), written(message, { ...options, packetId }, version));
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test("a template with another topic alias is what writing anew would give", () => {
+  fc.assert(
+    fc.property(messages, publishOptions, packetIds, packetIds, (message, some, topicAlias, other) => {
+      const options = { ...some, topicAlias, subscriptionIds: [7, 300] };
+      const copy = new Uint8Array([9, 9, ...written(message, options, 5)]);
+      const at = topicAliasOffset(copy, 2, options.qos);
+      assert.equal(((copy[at] ?? 0) << 8) | (copy[at + 1] ?? 0), topicAlias);
+      copy[at] = other >> 8;
+      copy[at + 1] = other;
+      assert.deepEqual(copy.subarray(2), written(message, { ...options, topicAlias: other }, 5));
     }),
     { numRuns: 200 },
   );
