@@ -30,6 +30,8 @@ export const LIMITS = {
   packetsPerTurnMax: 1_024,
   /** User properties of one packet: each costs allocations many times its four bytes on the wire. */
   userPropertiesMax: 1_000,
+  /** What the operator has clients told: it goes into a CONNACK or DISCONNECT of every one of them. */
+  announcedCharactersMax: 1_024,
   /** MQTT 5 §1.5.4: strings and topic names have a two-byte length. */
   topicNameBytes: 65_535,
   /** MQTT 5 §1.5.5: the largest Remaining Length, four bytes of seven bits. */

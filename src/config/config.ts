@@ -26,6 +26,8 @@ export interface Config {
   readonly tls: { readonly certificate: string; readonly key: string } | undefined;
   /** Undefined: switched off. */
   readonly http: (HostPort & { readonly token: string | undefined }) | undefined;
+  /** What clients are told, besides the limits. */
+  readonly announced: { readonly responseTopicPrefix: string; readonly serverReference: string | undefined };
   readonly readyLagSeconds: number | undefined;
   readonly access: { readonly allowAnonymous: boolean; readonly passwords: Passwords | undefined };
   /** Undefined: embedded mode. */
@@ -98,6 +100,10 @@ function assemble(
     listeners: values.TRIBUTARY_LISTEN,
     tls: certificate === undefined || key === undefined ? undefined : { certificate, key },
     http: http === "off" ? undefined : { ...http, token: values.TRIBUTARY_HTTP_TOKEN },
+    announced: {
+      responseTopicPrefix: values.TRIBUTARY_RESPONSE_TOPIC_PREFIX,
+      serverReference: values.TRIBUTARY_SERVER_REFERENCE,
+    },
     readyLagSeconds: values.TRIBUTARY_READY_LAG_SECONDS,
     access: {
       allowAnonymous: values.TRIBUTARY_ALLOW_ANONYMOUS ?? parts.passwords === undefined,

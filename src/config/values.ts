@@ -3,7 +3,8 @@
  * variable and no file.
  */
 
-import type { LimitDefinition } from "../limits.ts";
+import { type LimitDefinition, LIMITS } from "../limits.ts";
+import { topicNameError } from "../mqtt/topics.ts";
 
 /** Reads one text and says in words what it takes: the words go behind "expected". */
 export interface Reader<T> {
@@ -130,6 +131,14 @@ export const MQTT_LISTENER: Reader<ListenerConfig> = {
     const address = readHostPort(match[2] ?? "", { defaultPort: protocol === "mqtts" ? 8883 : 1883, portMin: 0 });
     return address === undefined ? undefined : { protocol, ...address };
   },
+};
+
+export const TOPIC_NAME_PREFIX: Reader<string> = {
+  expected: `the beginning of a topic name, at most ${LIMITS.announcedCharactersMax} characters, no wildcards, no $`,
+  read: (text) =>
+    topicNameError(text) === undefined && !text.startsWith("$") && text.length <= LIMITS.announcedCharactersMax
+      ? text
+      : undefined,
 };
 
 /** `"off"` is the empty text. */

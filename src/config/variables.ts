@@ -82,6 +82,10 @@ const TOKEN = values.pattern(
   `at least ${LIMITS.tokenCharactersMin} printable ASCII characters without blanks`,
 );
 const MECHANISMS = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] as const;
+const SERVER_REFERENCE = values.pattern(
+  new RegExp(`^[^\\p{Cc}]{1,${LIMITS.announcedCharactersMax}}$`, "u"),
+  `at most ${LIMITS.announcedCharactersMax} characters`,
+);
 
 const SETTINGS = {
   TRIBUTARY_SITE: optional(
@@ -121,6 +125,18 @@ const SETTINGS = {
     { source: "text-or-file", secret: true },
   ),
   TRIBUTARY_READY_LAG_SECONDS: optional("listeners", values.wholeNumber(READY_LAG_SECONDS), READY_LAG_SECONDS.about),
+  TRIBUTARY_SERVER_REFERENCE: optional(
+    "listeners",
+    SERVER_REFERENCE,
+    "Which server MQTT 5 clients are to use instead when this one stops, as they know it (`host` or `host:port`); " +
+      "they are told with reason code 0x9D, server moved. Not set: only that it stops.",
+  ),
+  TRIBUTARY_RESPONSE_TOPIC_PREFIX: setting(
+    "listeners",
+    values.TOPIC_NAME_PREFIX,
+    "Begins the Response Information of MQTT 5 clients that ask for it; client identifier and slash follow.",
+    "response/",
+  ),
 
   TRIBUTARY_PASSWORD_FILE: optional(
     "access",
@@ -269,6 +285,8 @@ export interface Variables {
   readonly TRIBUTARY_HTTP_TOKEN?: string | undefined;
   readonly TRIBUTARY_READY_LAG_SECONDS?: number | undefined;
   readonly TRIBUTARY_PASSWORD_FILE?: string | undefined;
+  readonly TRIBUTARY_SERVER_REFERENCE?: string | undefined;
+  readonly TRIBUTARY_RESPONSE_TOPIC_PREFIX: string;
   readonly TRIBUTARY_ALLOW_ANONYMOUS?: boolean | undefined;
   readonly TRIBUTARY_KAFKA_BROKERS?: readonly string[] | undefined;
   readonly TRIBUTARY_KAFKA_TLS: boolean;

@@ -3,11 +3,13 @@
  * connection that closes, its will, its session's expiry. Credentials are checked before any session is touched.
  */
 import type { Identity } from "../access/access.ts";
+import { LIMITS } from "../limits.ts";
 import type { ConnackPacket, ConnectPacket, DisconnectPacket, Will } from "../mqtt/packet.ts";
 import { SESSION_NEVER_EXPIRES } from "../mqtt/packet.ts";
 import { isUtf8 } from "../mqtt/payload_format.ts";
 import { ProtocolError, REASON } from "../mqtt/reason_codes.ts";
 import type { Session } from "../mqtt/session.ts";
+import { utf8Bytes } from "../mqtt/utf8.ts";
 import { Window } from "../mqtt/window.ts";
 import type { Connection } from "./connection.ts";
 import { count } from "./counters.ts";
@@ -21,6 +23,8 @@ export class Connecting {
   readonly #delivery: Delivery;
   readonly #retained: Retained;
   readonly #wills: Wills;
+  /** The gateway is about to stop: nobody gets a session any more. */
+  isDraining = false;
   /** Told about every connection that got its session. */
   onAdmitted: () => void = () => {};
 
@@ -39,6 +43,8 @@ export class Connecting {
     connection.phase = "connecting";
     connection.connect = packet;
     connection.outbox.version = packet.protocolVersion;
+    connection.outbox.packetBytesMax = packet.maximumPacketBytes;
+    if (this.isDraining) return this.turnAway(connection);
     if (packet.authenticationMethod !== undefined) {
       return this.#refuse(connection, REASON.badAuthenticationMethod, "No authentication method is supported");
     }
@@ -56,6 +62,7 @@ export class Connecting {
     const request = { action: "connect", clientId, userName, password, peer, isGone } as const;
     void this.#hub.access.connect(request).then((decision) => {
       if (isGone()) return;
+      if (this.isDraining) return this.turnAway(connection);
       if (decision.allowed) return this.#admit(connection, packet, decision.identity);
       const reasonCode = REFUSALS[decision.reason];
       this.#hub.tell(
@@ -70,6 +77,18 @@ export class Connecting {
       );
       this.#refuse(connection, reasonCode, "Refused");
     });
+  }
+
+  /** Answers a CONNECT by which server to use instead of this one, or that it stops (MQTT 5 §4.11). */
+  turnAway(connection: Connection): void {
+    const { serverReference } = this.#hub.announced;
+    if (serverReference === undefined) {
+      return this.#refuse(connection, REASON.serverUnavailable, "The gateway is stopping");
+    }
+    const { counters } = this.#hub;
+    const reasonCode = REASON.serverMoved;
+    count(counters.connectsRefused, reasonCode);
+    connection.refuse({ type: "connack", sessionPresent: false, reasonCode, properties: { serverReference } });
   }
 
   #refuse(connection: Connection, reasonCode: number, reasonString: string): void {
@@ -166,7 +185,7 @@ export class Connecting {
       bytesMax: limits.windowMaxBytes,
     });
     const aliasMax = Math.min(packet.topicAliasMaximum, limits.topicAliasesToClientMax);
-    connection.outbox.useTopicAliases(aliasMax, { bytesMax: packet.maximumPacketBytes });
+    connection.outbox.useTopicAliases(aliasMax);
     connection.keepAliveSeconds = this.#keepAlive(packet);
     connectionOf.set(session, connection);
     const connack = this.#connack(connection, session, about);
@@ -174,7 +193,8 @@ export class Connecting {
       run: () => {
         if (connection.phase !== "connecting") return;
         connection.phase = "open";
-        connection.outbox.packet(connack);
+        // A client that takes no CONNACK is one that nothing can be said to [MQTT5-3.1.2-24].
+        if (!connection.outbox.packet(connack)) return connection.close();
         this.#delivery.pump(connection);
         this.#retained.replay(session);
         connection.checkReading();
@@ -196,8 +216,12 @@ export class Connecting {
   ): ConnackPacket {
     const { packet, expirySeconds, sessionPresent } = about;
     if (packet.protocolVersion !== 5) return { type: "connack", sessionPresent, reasonCode: REASON.success };
-    const { limits } = this.#hub;
+    const { limits, announced } = this.#hub;
     const { keepAliveSeconds } = connection;
+    // [MQTT5-3.1.2-28]
+    const responseInformation = packet.requestResponseInformation
+      ? responseTopicPrefix(announced.responseTopicPrefix, session.clientId)
+      : undefined;
     return {
       type: "connack",
       sessionPresent,
@@ -210,6 +234,7 @@ export class Connecting {
         maximumPacketBytes: limits.maximumPacketBytes,
         topicAliasMaximum: limits.topicAliasMaximum,
         sharedSubscriptionAvailable: false,
+        ...(responseInformation === undefined ? {} : { responseInformation }),
       },
     };
   }
@@ -257,6 +282,16 @@ export class Connecting {
     if (endsAtMs <= atMs) this.#wills.endSession(session);
     else this.#wills.watch(session);
   }
+}
+
+/**
+ * Begins topic names that are the client's own (MQTT 5 §4.10.1): what has a meaning in topics, and the percent sign, is
+ * escaped, so that two identifiers never share one. Undefined if no topic name could begin so.
+ */
+function responseTopicPrefix(prefix: string, clientId: string): string | undefined {
+  const escaped = clientId.replaceAll(/[%+#/]/g, (sign) => `%${sign.charCodeAt(0).toString(16).toUpperCase()}`);
+  const whole = `${prefix}${escaped}/`;
+  return utf8Bytes(whole) < LIMITS.topicNameBytes ? whole : undefined;
 }
 
 /** MQTT 5 §3.2.2.2; the codec turns them into 3.1.1's return codes. */

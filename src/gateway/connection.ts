@@ -172,11 +172,20 @@ export class Connection implements Receiving {
   }
 
   /** DISCONNECT with a reason where the version has one [MQTT5-4.13.1-1], then close. */
-  disconnect(reasonCode: number, reasonString?: string): void {
+  disconnect(
+    reasonCode: number,
+    reasonString?: string,
+    { serverReference }: { readonly serverReference?: string | undefined } = {},
+  ): void {
     if (this.phase === "closing" || this.phase === "closed") return;
     if (this.version === 5 && this.phase === "open") {
       const explain = reasonString !== undefined && (this.connect?.requestProblemInformation ?? false);
-      this.outbox.packet({ type: "disconnect", reasonCode, ...(explain ? { reasonString } : {}) });
+      this.outbox.packet({
+        type: "disconnect",
+        reasonCode,
+        ...(explain ? { reasonString } : {}),
+        ...(serverReference === undefined ? {} : { serverReference }),
+      });
     }
     this.close();
   }

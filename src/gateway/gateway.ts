@@ -21,7 +21,7 @@ import { Connection, parkedBytes } from "./connection.ts";
 import { count, Counters } from "./counters.ts";
 import { Deadlines } from "./deadlines.ts";
 import { Delivery } from "./delivery.ts";
-import type { Hub, Router, Tell } from "./hub.ts";
+import type { Announced, Hub, Router, Tell } from "./hub.ts";
 import { Outboxes } from "./outbox.ts";
 import { Publishing } from "./publishing.ts";
 import { Retained } from "./retained.ts";
@@ -34,6 +34,7 @@ export interface GatewayOptions {
   readonly log: Log;
   readonly access: Access;
   readonly limits: Limits;
+  readonly announced: Announced;
   readonly router: Router;
   readonly platform: Platform;
   readonly tell: Tell;
@@ -74,10 +75,10 @@ export class Gateway implements ConnectionHandler {
   #stopping = false;
 
   constructor(options: GatewayOptions) {
-    const { log, access, limits, router, platform, tell } = options;
+    const { log, access, limits, announced, router, platform, tell } = options;
     const { counters } = this;
     const [connectionOf, deadlines] = [new Map<Session, Connection>(), new Deadlines<Session>()];
-    this.#hub = { log, access, limits, router, platform, tell, counters, connectionOf, deadlines };
+    this.#hub = { log, access, limits, announced, router, platform, tell, counters, connectionOf, deadlines };
     this.#requestTurn = options.requestTurn;
     this.#outboxes = new Outboxes(options.requestTurn);
     this.#delivery = new Delivery(this.#hub);
@@ -154,7 +155,8 @@ export class Gateway implements ConnectionHandler {
       case "unsubscribe":
         return this.#subscribing.unsubscribe(connection, packet);
       case "pingreq":
-        return connection.outbox.packet({ type: "pingresp" }); // [MQTT3-3.12.4-1] [MQTT5-3.12.4-1]
+        connection.outbox.packet({ type: "pingresp" }); // [MQTT3-3.12.4-1] [MQTT5-3.12.4-1]
+        return;
       case "disconnect":
         return this.#connecting.disconnect(connection, packet);
       case "auth":
@@ -232,14 +234,27 @@ export class Gateway implements ConnectionHandler {
     this.#requestTurn();
   }
 
+  /** The end is near: who is connected goes on, but nobody is let in any more. `stop` follows. */
+  drain(): void {
+    this.#connecting.isDraining = true;
+  }
+
+  get isDraining(): boolean {
+    return this.#connecting.isDraining;
+  }
+
   /** Tells every client and closes; sessions stay as they are in the log, like after a crash. */
   stop(): void {
     this.#stopping = true;
+    this.drain();
+    const { serverReference } = this.#hub.announced;
+    const reasonCode = serverReference === undefined ? REASON.serverShuttingDown : REASON.serverMoved; // §4.11
     for (const connection of this.#connections) {
       this.#unpark(connection);
       this.#delivery.appendCompletions(connection);
       if (connection.session !== undefined) this.#hub.connectionOf.delete(connection.session);
-      connection.disconnect(REASON.serverShuttingDown, "The gateway is stopping");
+      if (connection.phase === "connecting") this.#connecting.turnAway(connection);
+      else connection.disconnect(reasonCode, "The gateway is stopping", { serverReference });
     }
     this.flush();
   }

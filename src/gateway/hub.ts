@@ -20,6 +20,14 @@ export interface Router {
   payloadBytesMax(kafkaTopic: string): number | undefined;
 }
 
+/** What the operator wants clients to be told, besides the limits. */
+export interface Announced {
+  /** Begins the topic names of answers to a client; its client identifier follows. */
+  readonly responseTopicPrefix: string;
+  /** Where clients go when the gateway stops (MQTT 5 §4.11). */
+  readonly serverReference: string | undefined;
+}
+
 /** Something worth telling the operator; the text says it in words, the fields for machines. */
 export type Tell = (
   level: "debug" | "info" | "warn" | "error",
@@ -32,6 +40,7 @@ export interface Hub {
   readonly log: Log;
   readonly access: Access;
   readonly limits: Limits;
+  readonly announced: Announced;
   readonly router: Router;
   readonly platform: Platform;
   readonly counters: Counters;

@@ -118,6 +118,18 @@ function sameIds(left: readonly number[] | undefined, right: readonly number[] |
   return left?.length === right?.length && (left?.every((id, index) => id === right?.[index]) ?? false);
 }
 
+/** Properties that a packet can do without, the least useful first. */
+const DISPENSABLE = ["reasonString", "responseInformation", "serverReference"] as const;
+
+function without<T extends OutgoingPacket>(packet: T, name: (typeof DISPENSABLE)[number]): T {
+  if (packet.type !== "connack") return omit(packet, name);
+  return packet.properties === undefined ? packet : { ...packet, properties: omit(packet.properties, name) };
+}
+
+function omit<T extends object>(from: T, name: string): T {
+  return Object.fromEntries(Object.entries(from).filter(([key]) => key !== name)) as T; // it is optional in all of them
+}
+
 /** All outboxes of the gateway: flushed together at the end of a turn. */
 export class Outboxes {
   readonly #requestTurn: () => void;
@@ -149,6 +161,8 @@ export class Outboxes {
 export class Outbox {
   /** Set when the CONNECT is known. */
   version: ProtocolVersion = 4;
+  /** The client's Maximum Packet Size; set when the CONNECT is known. */
+  packetBytesMax: number | undefined;
   readonly #transport: Transport;
   readonly #markDirty: (outbox: Outbox) => void;
   #messages: (Message | undefined)[] = [];
@@ -156,7 +170,6 @@ export class Outbox {
   #pendingBytes = 0;
   #ending = false;
   #topicAliases: TopicAliases | undefined;
-  #publishBytesMax: number | undefined;
   /** Bytes sent so far, for the metrics. */
   sentBytes = 0;
 
@@ -165,10 +178,9 @@ export class Outbox {
     this.#markDirty = markDirty;
   }
 
-  /** From now on with so many topic aliases; 0: without [MQTT5-3.1.2-27]. `bytesMax`: the client's Maximum Packet Size. */
-  useTopicAliases(max: number, { bytesMax }: { readonly bytesMax: number | undefined }): void {
+  /** From now on with so many topic aliases; 0: without [MQTT5-3.1.2-27]. */
+  useTopicAliases(max: number): void {
     this.#topicAliases = max === 0 ? undefined : new TopicAliases(max);
-    this.#publishBytesMax = bytesMax;
   }
 
   /** Estimate of what waits here and in the transport. */
@@ -199,18 +211,37 @@ export class Outbox {
     if (known !== undefined) return { ...options, topicAlias: known, omitTopicName: true };
     if (aliases.isFull) return options;
     // A message that fits into the client's Maximum Packet Size only by its name alone goes without [MQTT5-3.1.2-24].
-    const bytesMax = this.#publishBytesMax ?? LIMITS.remainingLengthBytes;
+    const bytesMax = this.packetBytesMax ?? LIMITS.remainingLengthBytes;
     if (publishBytes(message, { ...options, topicAlias: 1 }, this.version) > bytesMax) return options;
     return { ...options, topicAlias: aliases.introduce(message.topicName) };
   }
 
   ack(packet: AckPacket): void {
-    this.#push(undefined, packet, 4);
+    this.#push(undefined, this.#explains(packet) ? packet : without(packet, "reasonString"), 4);
   }
 
-  packet(packet: OutgoingPacket): void {
-    const bytes = encodePacket(packet, this.version);
+  /**
+   * Sends it, without what it can do without if the client takes no packet of that size [MQTT5-3.2.2-19] [MQTT5-3.9.2-1]
+   * [MQTT5-3.11.2-1] [MQTT5-3.14.2-3]. False: it is too large even so, and is not sent [MQTT5-3.1.2-24].
+   */
+  packet(packet: OutgoingPacket): boolean {
+    const bytesMax = this.packetBytesMax ?? Infinity;
+    let bytes = encodePacket(packet, this.version);
+    let rest = packet;
+    for (const name of DISPENSABLE) {
+      if (bytes.byteLength <= bytesMax) break;
+      rest = without(rest, name);
+      bytes = encodePacket(rest, this.version);
+    }
+    if (bytes.byteLength > bytesMax) return false;
     if (bytes.byteLength > 0) this.#push(undefined, bytes, bytes.byteLength);
+    return true;
+  }
+
+  /** Whether the client takes what an acknowledgement says in words [MQTT5-3.4.2-2] [MQTT5-3.5.2-2]. */
+  #explains(packet: AckPacket): boolean {
+    const bytesMax = this.packetBytesMax;
+    return packet.reasonString === undefined || bytesMax === undefined || ackBytes(packet, this.version) <= bytesMax;
   }
 
   /** Nothing more will be sent: FIN follows what is queued. */

@@ -12,6 +12,8 @@ export function createHealth(parts: {
   readonly log: Log;
   /** Undefined in embedded mode. */
   readonly edge: EdgeHealth | undefined;
+  /** It is about to stop and lets nobody in. */
+  readonly isStopping: () => boolean;
   /** Publishes are acknowledged when Kafka has them, unless a route says otherwise. */
   readonly ackKafka: boolean;
   /** How late the coarse timer has been lately. */
@@ -35,6 +37,7 @@ export function createHealth(parts: {
     ready() {
       const noRoom = noRoomReason(log);
       const reasons = noRoom === undefined ? [] : [noRoom];
+      if (parts.isStopping()) reasons.push("The gateway is stopping");
       if (edge !== undefined && parts.ackKafka) reasons.push(...edge.status().uplinkSentences);
       return { ok: reasons.length === 0, reasons };
     },

@@ -77,11 +77,13 @@ async function open(
     mayDropOldest: kafka.mayDropOldest,
     access,
     limits,
+    announced: config.announced,
     router: kafka.router,
     tell,
     onFatal,
   });
   closers.push(() => engine.stop());
+  closers.push(() => listeners.close());
   tellOpened(events, { engine, directory: config.dataDirectory });
   const edge = await kafka.connect(engine);
   if (edge !== undefined) closers.push(() => edge.stop());
@@ -92,6 +94,7 @@ async function open(
   const health = createHealth({
     log: engine.log,
     edge,
+    isStopping: () => engine.gateway.isDraining,
     ackKafka: config.kafka?.defaultAck === "kafka",
     eventLoopLateMs: loop.lateMs,
   });
@@ -99,7 +102,7 @@ async function open(
     accept: (socket) => engine.gateway.accept(socket),
     fetch: httpApp(options, { health, metrics, store }),
   });
-  closers.push(() => listeners.close()); // first of all: nobody is let in while the rest closes
+  closers.push(() => engine.gateway.drain()); // first of all: whoever still comes is told so while Kafka's side ends
   tellListeners(events, { listeners, config, access: access.summary });
   tellLimits(events, { config, connectionsMax: limits.connectionsMax });
   closers.push(watchSpace(engine.log, { clock, events }));

@@ -42,6 +42,7 @@ async function start(bootstrap: string, disk: MemoryDisk): Promise<Running> {
   const engine = await openEngine({
     access: createAccess({ allowAnonymous: true, passwords: undefined }),
     limits: DEFAULT_LIMITS,
+    announced: { responseTopicPrefix: "response/", serverReference: undefined },
     router,
     site: SITE,
     logBytesMax: 268_435_456,

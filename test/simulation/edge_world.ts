@@ -243,6 +243,7 @@ export class Box {
     const engine = await this.#world.run(openEngine({
       access: createAccess({ allowAnonymous: true, passwords: undefined }),
       limits: DEFAULT_LIMITS,
+      announced: { responseTopicPrefix: "response/", serverReference: undefined },
       router,
       site: this.site,
       logBytesMax: this.#options.logBytesMax ?? 1_073_741_824,

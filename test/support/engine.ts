@@ -89,7 +89,10 @@ export class TestConnection implements Transport {
 
 export type TestEngineOptions =
   & Partial<
-    Pick<EngineOptions, "limits" | "router" | "access" | "logBytesMax" | "site" | "groupMs" | "mayDropOldest">
+    Pick<
+      EngineOptions,
+      "limits" | "announced" | "router" | "access" | "logBytesMax" | "site" | "groupMs" | "mayDropOldest"
+    >
   >
   & {
     /** Notes the state at every commit, see `digestOnDisk`: costs a walk over all sessions each time. */
@@ -127,6 +130,7 @@ export class TestGateway {
     this.#engine = await openEngine({
       access: createAccess({ allowAnonymous: true, passwords: undefined }),
       limits: DEFAULT_LIMITS,
+      announced: { responseTopicPrefix: "response/", serverReference: undefined },
       router: { route: () => undefined, payloadBytesMax: () => undefined },
       site: undefined,
       logBytesMax: 1_073_741_824,

@@ -77,6 +77,8 @@ test("everything set at once is read", async () => {
     TRIBUTARY_TLS_KEY_FILE: "key.pem",
     TRIBUTARY_HTTP_LISTEN: "http://0.0.0.0:80",
     TRIBUTARY_HTTP_TOKEN_FILE: "token",
+    TRIBUTARY_SERVER_REFERENCE: "b.example:1883",
+    TRIBUTARY_RESPONSE_TOPIC_PREFIX: "answers/",
     TRIBUTARY_READY_LAG_SECONDS: "60",
     TRIBUTARY_PASSWORD_FILE: "passwords",
     TRIBUTARY_ALLOW_ANONYMOUS: "true",
@@ -107,6 +109,7 @@ test("everything set at once is read", async () => {
   ]);
   assert.deepEqual(config.tls, { certificate: CERTIFICATE, key: KEY });
   assert.deepEqual(config.http, { host: "0.0.0.0", port: 80, token: "a-token-of-enough-length" });
+  assert.deepEqual(config.announced, { responseTopicPrefix: "answers/", serverReference: "b.example:1883" });
   assert.equal(config.readyLagSeconds, 60);
   assert.deepEqual([...config.access.passwords ?? []].map(([user]) => user), ["bob"]);
   assert.equal(config.access.allowAnonymous, true);

@@ -111,3 +111,9 @@ test("the nearest name is suggested when it is near enough", () => {
   assert.equal(suggest("ZEBRA", known), undefined);
   assert.equal(suggest("X".repeat(100_000), known), undefined);
 });
+
+test("a topic name prefix begins topic names: no wildcards, no reserved names, not without end", () => {
+  const read = (text: string): string | undefined => values.TOPIC_NAME_PREFIX.read(text);
+  for (const text of ["response/", "a", "/", "ä/b c/", "x".repeat(1_024)]) assert.equal(read(text), text);
+  for (const text of ["", "a/+/", "#", "$SYS/", "a\0", "x".repeat(1_025)]) assert.equal(read(text), undefined, text);
+});
