@@ -4,8 +4,7 @@
  */
 import type { RouteChoice } from "../log/entry.ts";
 import type { AckPacket, PublishPacket } from "../mqtt/packet.ts";
-import { packetIdOf } from "../mqtt/places.ts";
-import { REASON } from "../mqtt/reason_codes.ts";
+import { ProtocolError, REASON } from "../mqtt/reason_codes.ts";
 import type { Connection } from "./connection.ts";
 import type { Delivery } from "./delivery.ts";
 import type { Hub } from "./hub.ts";
@@ -94,10 +93,10 @@ export class Acknowledging {
 
   /** Sends a PUBACK or PUBREC, which may end the exchange and so free a part of Receive Maximum. */
   #send(connection: Connection, packet: AckPacket): void {
-    const explained = packet.reasonString !== undefined && connection.version === 5 &&
-      (connection.connect?.requestProblemInformation ?? false);
     const { type, packetId, reasonCode } = packet;
-    connection.outbox.ack(explained || packet.reasonString === undefined ? packet : { type, packetId, reasonCode });
+    // [MQTT5-3.1.2-29]
+    const asItIs = packet.reasonString === undefined || connection.explains;
+    connection.outbox.ack(asItIs ? packet : { type, packetId, reasonCode });
     connection.receiving.delete(packetId);
     if (type === "puback" || reasonCode >= REASON.unspecifiedError) connection.unacknowledged.delete(packetId);
   }
@@ -110,10 +109,11 @@ export class Acknowledging {
     if (known) {
       const entry = { type: "received-released", session: session.number, packetId: packet.packetId } as const;
       this.#hub.log.append(entry, { logged: session.durable });
+      connection.repeats?.delete(packet.packetId);
     }
-    const reasonCode = known || connection.version !== 5 ? REASON.success : REASON.packetIdNotFound;
+    // [MQTT3-4.3.3-2] [MQTT5-4.3.3-11] also an unknown one is complete: a client that lost our PUBCOMP asks again.
     whenDurable(this.#hub.log, { connection, bytes: ANSWER_BYTES }, () => {
-      connection.outbox.ack({ type: "pubcomp", packetId: packet.packetId, reasonCode });
+      connection.outbox.ack({ type: "pubcomp", packetId: packet.packetId, reasonCode: REASON.success });
       connection.unacknowledged.delete(packet.packetId);
     });
   }
@@ -121,7 +121,8 @@ export class Acknowledging {
   /** The client is done with a QoS 1 place. */
   puback(connection: Connection, packet: AckPacket): void {
     const place = connection.window?.placeOf(packet.packetId);
-    if (place === undefined || connection.session?.places.qos(place) !== 1) return;
+    if (place === undefined) return;
+    if (connection.session?.places.qos(place) !== 1) throw outOfTurn(packet);
     this.#delivery.acknowledged(connection, place);
   }
 
@@ -129,7 +130,8 @@ export class Acknowledging {
   pubrec(connection: Connection, packet: AckPacket): void {
     const { session } = connection;
     const place = connection.window?.placeOf(packet.packetId);
-    const known = session !== undefined && place !== undefined && session.places.qos(place) === 2;
+    const known = session !== undefined && place !== undefined;
+    if (known && session.places.qos(place) !== 2) throw outOfTurn(packet);
     if (known && packet.reasonCode >= REASON.unspecifiedError) { // [MQTT5-4.3.3-4] refused: done
       return this.#delivery.acknowledged(connection, place);
     }
@@ -137,10 +139,10 @@ export class Acknowledging {
       this.#hub.log.append({ type: "released", session: session.number, place }, { logged: session.durable });
     }
     if (!known && packet.reasonCode >= REASON.unspecifiedError) return;
-    const reasonCode = known || connection.version !== 5 ? REASON.success : REASON.packetIdNotFound;
     const { packetId } = packet;
+    // An unknown one is released like any other: the client, at least, still has it.
     whenDurable(this.#hub.log, { connection, bytes: ANSWER_BYTES }, () => {
-      connection.outbox.ack({ type: "pubrel", packetId, reasonCode });
+      connection.outbox.ack({ type: "pubrel", packetId, reasonCode: REASON.success });
     });
   }
 
@@ -148,9 +150,17 @@ export class Acknowledging {
   pubcomp(connection: Connection, packet: AckPacket): void {
     const { session, window } = connection;
     const place = window?.placeOf(packet.packetId);
-    if (session === undefined || place === undefined || session.places.qos(place) !== 2) return;
+    if (session === undefined || place === undefined) return;
     // A PUBCOMP before PUBREC is no completion: the client has not said that it has the message.
-    if (!session.released.has(place) || packetIdOf(place) !== packet.packetId) return;
+    if (!session.released.has(place)) throw outOfTurn(packet);
     this.#delivery.acknowledged(connection, place);
   }
+}
+
+/** It answers a PUBLISH whose QoS, or whose state, has another answer (§4.3). What is not in flight is let pass. */
+function outOfTurn({ type, packetId }: AckPacket): ProtocolError {
+  return new ProtocolError(
+    REASON.protocolError,
+    `${type.toUpperCase()} is not what packet identifier ${packetId} waits for`,
+  );
 }

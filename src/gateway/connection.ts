@@ -57,6 +57,7 @@ export class Connection implements Receiving {
   readonly openedMs: number;
   /** Bytes received so far, for the metrics. */
   receivedBytes = 0;
+  receivedPackets = 0;
   /** When the last packet came, on the monotonic clock. */
   receivedMs: number;
   keepAliveSeconds = 0;
@@ -70,8 +71,13 @@ export class Connection implements Receiving {
   readonly parked: IncomingPacket[] = [];
   /** Inbound QoS 2 packet identifiers in use on this connection, whose PUBREC has not left yet. */
   readonly receiving: Set<number> = new Set();
-  /** Places from `from` on wait until the log is durable up to `until`: a page of retained messages is among them. */
-  held: { readonly from: number; readonly until: number } | undefined;
+  /**
+   * Inbound QoS 2 packet identifiers that came again without DUP, with what came: there only once a client has done
+   * that.
+   */
+  repeats: Map<number, string> | undefined;
+  /** Places from `from` on wait until the log is durable up to `until`; both ascend. */
+  readonly #held: { readonly from: number; readonly until: number }[] = [];
   /** Places up to here are sent also to a slow socket: one of them is of a message that cannot be read again. */
   promisedThrough = -1;
   /** A read of waiting messages from the log is under way. */
@@ -108,6 +114,15 @@ export class Connection implements Receiving {
     return this.phase === "open";
   }
 
+  /**
+   * Whether reason strings leave: to a client that asks for them with Request Problem Information 1. Where it is absent the
+   * standard would let us explain (MQTT 5 §3.1.2.11.7), but then packets would be larger than they need be, and not those
+   * that other brokers send.
+   */
+  get explains(): boolean {
+    return this.connect?.requestProblemInformation ?? false;
+  }
+
   /** The socket takes nothing: QoS 0 is dropped, QoS 1 and 2 wait. */
   get isBehind(): boolean {
     return this.outbox.queuedBytes > LIMITS.slowSocketMaxBytes;
@@ -138,6 +153,21 @@ export class Connection implements Receiving {
   weigh(bytes: number): void {
     this.#unacknowledgedBytes += bytes;
     this.#options.inbound.bytes += bytes;
+  }
+
+  /** The place was taken for a message older than the entry that says so: it must not be sent before that is durable. */
+  hold(place: number, until: number): void {
+    this.#held.push({ from: place, until });
+  }
+
+  /** Whether the place, or one before it, waits for the log. */
+  isHeld(place: number, committedThrough: number): boolean {
+    let [first] = this.#held;
+    while (first !== undefined && first.until <= committedThrough) {
+      this.#held.shift();
+      [first] = this.#held;
+    }
+    return first !== undefined && place >= first.from;
   }
 
   /** Something that may have kept us from reading is over. */
@@ -179,11 +209,10 @@ export class Connection implements Receiving {
   ): void {
     if (this.phase === "closing" || this.phase === "closed") return;
     if (this.version === 5 && this.phase === "open") {
-      const explain = reasonString !== undefined && (this.connect?.requestProblemInformation ?? false);
       this.outbox.packet({
         type: "disconnect",
         reasonCode,
-        ...(explain ? { reasonString } : {}),
+        ...(this.explains && reasonString !== undefined ? { reasonString } : {}),
         ...(serverReference === undefined ? {} : { serverReference }),
       });
     }
@@ -224,6 +253,7 @@ export class Connection implements Receiving {
       if (!(error instanceof ProtocolError)) throw error;
       this.#options.handler.breach(this, error);
     } finally {
+      this.receivedPackets += packets;
       this.#processing = false;
     }
   }

@@ -8,6 +8,7 @@ import type { Message } from "../mqtt/message.ts";
 import type { IncomingPacket, PublishPacket } from "../mqtt/packet.ts";
 import { isUtf8 } from "../mqtt/payload_format.ts";
 import { ProtocolError, REASON } from "../mqtt/reason_codes.ts";
+import { isReservedTopicName } from "../mqtt/topics.ts";
 import type { Receiver } from "../mqtt/receivers.ts";
 import type { LossReason } from "../ports.ts";
 import { type Acknowledging, AT_ONCE } from "./acknowledging.ts";
@@ -90,6 +91,7 @@ export class Publishing {
   #refusal(connection: Connection, message: Message): number | undefined {
     const { identity } = connection;
     const { topicName, clientId } = message;
+    if (isReservedTopicName(topicName)) return REASON.notAuthorized;
     if (!this.#hub.access.allows({ action: "publish", identity, clientId, topicName })) return REASON.notAuthorized;
     if (message.properties?.payloadIsUtf8 === true && !isUtf8(message.payload)) return REASON.payloadFormatInvalid;
     const route = this.#hub.router.route(topicName);
@@ -164,6 +166,7 @@ export class Publishing {
   /** [MQTT3-4.3.3-2] [MQTT5-4.3.3-10] a QoS 2 PUBLISH whose first copy is known: acknowledged again, not published. */
   #repeated(connection: Connection, packet: PublishPacket, topicName: string): void {
     if (connection.receiving.has(packet.packetId)) return; // its PUBREC is on the way
+    if (!packet.dup) noteRepeat(connection, packet, topicName);
     const position = connection.session?.received.get(packet.packetId) ?? 0;
     const route = this.#hub.router.route(topicName);
     connection.receiving.add(packet.packetId);
@@ -207,7 +210,8 @@ export class Publishing {
     connection.unacknowledged.add(packetId);
     connection.weigh(bytes);
     connection.receiving.add(packetId);
-    const nobody = receivers.length === 0 && route === undefined && !message.retain;
+    // Said only where it ends the exchange: a PUBREC promises one that goes on.
+    const nobody = qos === 1 && receivers.length === 0 && route === undefined;
     this.#hub.log.after(
       new PublishedEffect(this.#delivery, this.#acknowledging, {
         connection,
@@ -263,7 +267,10 @@ interface PublishedAbout {
   readonly reasonCode: number;
 }
 
-/** A published message is durable: deliver, then acknowledge. */
+/**
+ * A published message is durable: acknowledge, then deliver. A publisher that subscribes to what it publishes gets them in
+ * that order: small clients wait for the one and drop what comes before it.
+ */
 class PublishedEffect implements Effect {
   readonly #delivery: Delivery;
   readonly #acknowledging: Acknowledging;
@@ -277,9 +284,9 @@ class PublishedEffect implements Effect {
 
   run(): void {
     const { connection, message, receivers, bytes, packet } = this.#about;
-    this.#delivery.deliver(message, receivers);
     connection.weigh(-bytes);
     this.#acknowledging.published(connection, packet, this.#about);
+    this.#delivery.deliver(message, receivers);
     connection.checkReading();
   }
 }
@@ -298,6 +305,26 @@ function resolveTopicName(connection: Connection, packet: PublishPacket): string
   const known = connection.topicAliases.get(topicAlias);
   if (known === undefined) throw new ProtocolError(REASON.protocolError, "The topic alias stands for no topic name");
   return known;
+}
+
+/**
+ * The identifier of a message in flight came again without DUP [MQTT5-3.3.1-1]: once that is let pass, for what a client
+ * lost its state for; the same message a second time is a client that will never stop, and closing tells it so.
+ */
+function noteRepeat(connection: Connection, packet: PublishPacket, topicName: string): void {
+  const repeats = connection.repeats ??= new Map<number, string>();
+  const content = `${packet.payload.byteLength} ${hash(packet.payload)} ${topicName}`;
+  if (repeats.get(packet.packetId) === content) {
+    throw new ProtocolError(REASON.protocolError, `Packet identifier ${packet.packetId} is in use`); // [MQTT5-2.2.1-3]
+  }
+  repeats.set(packet.packetId, content);
+}
+
+/** FNV-1a: enough to tell the message of a faulty client from its next one. */
+function hash(bytes: Uint8Array): number {
+  let value = 0x811c_9dc5;
+  for (const byte of bytes) value = Math.imul(value ^ byte, 0x0100_0193);
+  return value;
 }
 
 function refusalText(reasonCode: number): string {

@@ -10,7 +10,7 @@ import { Framing } from "./framing.ts";
 import type { IncomingPacket, ProtocolVersion } from "./packet.ts";
 import { malformed, PacketReader, protocolBreach } from "./packet_reader.ts";
 import { checkPublishFlags, readPublish } from "./publish_codec.ts";
-import { ProtocolError } from "./reason_codes.ts";
+import { ProtocolError, REASON, UnansweredError } from "./reason_codes.ts";
 import { readAuth, readDisconnect, readSubscribe, readUnsubscribe } from "./request_codec.ts";
 import type { TopicTable } from "./topic_table.ts";
 
@@ -25,12 +25,21 @@ const TYPE = {
   subscribe: 8,
   unsubscribe: 10,
   pingreq: 12,
+  pingresp: 13,
   disconnect: 14,
   auth: 15,
 } as const;
 
-/** Flags of the first byte that are required, by type (§2.1.3) [MQTT3-2.2.2-1] [MQTT5-2.1.3-1]; -1: not from a client. */
-const REQUIRED_FLAGS: readonly number[] = [-1, 0, -1, -1, 0, 0, 2, 0, 2, -1, 2, -1, 0, -1, 0, 0];
+const ANY_FLAGS = -1;
+
+/**
+ * Flags of the first byte that are required, by type (§2.1.3) [MQTT3-2.2.2-1] [MQTT5-2.1.3-1]. Those of PUBLISH vary; those
+ * of a CONNACK, which is wrong from a client in any case, do not matter.
+ */
+const REQUIRED_FLAGS: readonly number[] = [0, 0, ANY_FLAGS, 0, 0, 0, 2, 0, 2, 0, 2, 0, 0, 0, 0, 0];
+
+/** CONNACK, SUBACK, UNSUBACK, PINGRESP: not from a client. */
+const SERVER_TYPES: ReadonlySet<number> = new Set([2, 9, 11, 13]);
 
 const DUP = 0x08;
 
@@ -54,12 +63,14 @@ export class Decoder {
   #version: ProtocolVersion | undefined;
   #failure: ProtocolError | undefined;
   #connected = false;
+  /** The CONNECT names an authentication method. */
+  #authenticates = false;
 
   constructor(options: DecoderOptions) {
     this.#options = options;
     this.#framing = new Framing({
       packetBytesMax: options.preConnectMaximumPacketBytes,
-      checkFirstByte: (firstByte) => this.#checkFirstByte(firstByte),
+      checkHeader: (firstByte, remainingLength) => this.#checkHeader(firstByte, remainingLength),
     });
   }
 
@@ -110,8 +121,11 @@ export class Decoder {
       throw malformed("The Remaining Length is longer than it needs to be"); // [MQTT5-1.5.5-1]
     }
     if (!this.#connected) {
+      // [MQTT3-2.2.2-2] [MQTT5-2.1.3-1]; MQTT 3.1 calls the flags of CONNECT unused.
+      if (version !== 3 && (firstByte & 0x0f) !== 0) throw malformed("The flags of CONNECT must be 0");
       const packet = readConnect(reader, version);
       this.#connected = true;
+      this.#authenticates = packet.authenticationMethod !== undefined;
       this.#framing.packetBytesMax = this.#options.maximumPacketBytes;
       return packet;
     }
@@ -131,7 +145,6 @@ export class Decoder {
       case TYPE.unsubscribe:
         return readUnsubscribe(reader, version);
       case TYPE.pingreq:
-        reader.expectEnd();
         return { type: "pingreq" };
       case TYPE.disconnect:
         return readDisconnect(reader, version);
@@ -142,25 +155,30 @@ export class Decoder {
     }
   }
 
-  /** Refuses what must not come before any more of it is read. */
-  #checkFirstByte(firstByte: number): void {
+  /** Refuses what must not come before any of its body is read. */
+  #checkHeader(firstByte: number, remainingLength: number): void {
     const type = firstByte >> 4;
     const version = this.#version;
     if (version === undefined || !this.#connected) {
       // [MQTT3-3.1.0-1] [MQTT5-3.1.0-1]
       if (type !== TYPE.connect) throw protocolBreach("The first packet must be CONNECT");
+      return; // its flags are for when the version is known
     } else if (type === TYPE.connect) {
       throw protocolBreach("A second CONNECT"); // [MQTT3-3.1.0-2] [MQTT5-3.1.0-2]
     } else if (type === TYPE.publish) {
       checkPublishFlags(firstByte, version);
       return;
     }
-    if (type === 0 || (type === TYPE.auth && version !== 5)) throw malformed(`Packet type ${type} is reserved`);
-    const required = REQUIRED_FLAGS[type];
-    if (required === -1) throw protocolBreach(`A client must not send packets of type ${type}`);
+    // [MQTT5-4.12.0-7]; in 3.x the type is reserved.
+    if (type === TYPE.auth && !this.#authenticates) throw protocolBreach("AUTH without an authentication method");
+    if ((type === TYPE.pingreq || type === TYPE.pingresp) && remainingLength > 0) {
+      throw new UnansweredError(REASON.malformedPacket, "PINGREQ and PINGRESP have no body");
+    }
+    const required = REQUIRED_FLAGS[type] ?? 0;
     // MQTT 3.1 has DUP on its packets with QoS 1, which are those with the flags 0010.
     const flags = version === 3 && required === 2 ? firstByte & 0x0f & ~DUP : firstByte & 0x0f;
     // [MQTT3-2.2.2-2] [MQTT5-2.1.3-1] [MQTT3-3.6.1-1] [MQTT3-3.8.1-1] [MQTT3-3.10.1-1]
-    if (flags !== required) throw malformed(`Packet type ${type} must not have the flags ${firstByte & 0x0f}`);
+    if (required !== ANY_FLAGS && flags !== required) throw malformed(`Packet type ${type} must not have the flags ${firstByte & 0x0f}`);
+    if (SERVER_TYPES.has(type)) throw protocolBreach(`A client must not send packets of type ${type}`);
   }
 }

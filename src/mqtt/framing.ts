@@ -1,21 +1,24 @@
 /**
  * Cuts a stream of chunks into packets: fixed header, Remaining Length, limit (MQTT 5 §2.1). A packet that lies within a
  * chunk is a view of it; one that does not is gathered in a buffer that grows with what arrives, not with what was
- * announced. Does not look into packets beyond their first byte.
+ * announced. Does not look into packets beyond their fixed header.
  */
-import { malformed } from "./packet_reader.ts";
-import { ProtocolError, REASON } from "./reason_codes.ts";
+import { protocolBreach } from "./packet_reader.ts";
+import { ProtocolError, REASON, UnansweredError } from "./reason_codes.ts";
 
 /** First capacity of the buffer of a packet that did not arrive in one piece. */
 const GATHER_BYTES_MIN = 512;
 
+/** The lowest first byte of a packet: its upper four bits are the type, and 0 is none. */
+const FIRST_BYTE_MIN = 0x10;
+
 const NO_BYTES = new Uint8Array(0);
 
-/** Judges a packet by its first byte, before anything of it is buffered; throws ProtocolError to refuse. */
-export type FirstByteCheck = (firstByte: number) => void;
+/** Judges a packet by its fixed header, before anything of its body is buffered; throws ProtocolError to refuse. */
+export type HeaderCheck = (firstByte: number, remainingLength: number) => void;
 
 export class Framing {
-  readonly #checkFirstByte: FirstByteCheck;
+  readonly #checkHeader: HeaderCheck;
   #packetBytesMax: number;
 
   /** Chunks not yet looked at, the first of them from `#at` on. */
@@ -42,9 +45,9 @@ export class Framing {
   /** Whether its Remaining Length has no superfluous bytes [MQTT5-1.5.5-1]. */
   lengthIsMinimal = true;
 
-  constructor(options: { readonly packetBytesMax: number; readonly checkFirstByte: FirstByteCheck }) {
+  constructor(options: { readonly packetBytesMax: number; readonly checkHeader: HeaderCheck }) {
     this.#packetBytesMax = options.packetBytesMax;
-    this.#checkFirstByte = options.checkFirstByte;
+    this.#checkHeader = options.checkHeader;
   }
 
   /** Changes the limit (whole packet, header included) for packets whose Remaining Length is not yet read. */
@@ -101,7 +104,7 @@ export class Framing {
       const byte = chunk[this.#at];
       if (byte === undefined) return false;
       this.#at++;
-      this.#checkFirstByte(byte);
+      if (byte < FIRST_BYTE_MIN) throw protocolBreach("Packet type 0 is reserved"); // §2.1.2
       this.#firstByte = byte;
     }
     for (;;) {
@@ -114,8 +117,11 @@ export class Framing {
         this.lengthIsMinimal = byte !== 0 || this.#lengthBytes === 1;
         break;
       }
-      if (this.#lengthBytes === 4) throw malformed("The Remaining Length has more than four bytes");
+      if (this.#lengthBytes === 4) {
+        throw new UnansweredError(REASON.malformedPacket, "The Remaining Length has more than four bytes");
+      }
     }
+    this.#checkHeader(this.#firstByte, this.#length);
     // [MQTT5-3.1.2-24] is the client's limit; this is ours: refused before a byte of the body is kept.
     if (1 + this.#lengthBytes + this.#length > this.#packetBytesMax) {
       throw new ProtocolError(

@@ -3,7 +3,7 @@
  * is thrown. Knows the types, not the packets.
  */
 import { ProtocolError, REASON } from "./reason_codes.ts";
-import { decodeUtf8 } from "./utf8.ts";
+import { decodeMqttString } from "./utf8.ts";
 
 const NO_BYTES = new Uint8Array(0);
 
@@ -27,6 +27,18 @@ export class PacketReader {
   open(bytes: Uint8Array, start: number, end: number): void {
     this.#bytes = bytes;
     this.#at = start;
+    this.#end = end;
+  }
+
+  /** Ends the packet `length` bytes from here for now; returns what `widen` takes to undo that. */
+  narrow(length: number): number {
+    const end = this.#end;
+    if (this.#at + length > end) throw tooShort();
+    this.#end = this.#at + length;
+    return end;
+  }
+
+  widen(end: number): void {
     this.#end = end;
   }
 
@@ -82,11 +94,15 @@ export class PacketReader {
 
   /** UTF-8 Encoded String (§1.5.4). */
   string(): string {
-    const end = this.#lengthPrefixedEnd();
-    const text = decodeUtf8(this.#bytes, this.#at, end);
-    if (text === undefined) throw malformed("A string is not well-formed UTF-8 or holds U+0000");
-    this.#at = end;
+    const text = this.text();
+    if (text === undefined) throw malformed("A string is not well-formed UTF-8 or holds control characters");
     return text;
+  }
+
+  /** The same, undefined if its bytes are no string. */
+  text(): string | undefined {
+    const start = this.#at + 2;
+    return decodeMqttString(this.#bytes, start, this.skipString());
   }
 
   /** Skips a UTF-8 Encoded String for a caller that decodes the bytes itself; returns where they end (`at` is there). */

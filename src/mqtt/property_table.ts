@@ -38,6 +38,7 @@ export const PROPERTY = {
   requestProblemInformation: 0x17,
   willDelayInterval: 0x18,
   requestResponseInformation: 0x19,
+  serverReference: 0x1c,
   reasonString: 0x1f,
   receiveMaximum: 0x21,
   topicAliasMaximum: 0x22,
@@ -53,13 +54,14 @@ const PLACES: readonly number[] = placesById([
   [PROPERTY.contentType, publish | will],
   [PROPERTY.responseTopic, publish | will],
   [PROPERTY.correlationData, publish | will],
-  [PROPERTY.subscriptionIdentifier, publish | subscribe],
+  [PROPERTY.subscriptionIdentifier, subscribe], // not in a client's PUBLISH [MQTT5-3.3.4-6]
   [PROPERTY.sessionExpiryInterval, connect | disconnect],
   [PROPERTY.authenticationMethod, connect | auth],
   [PROPERTY.authenticationData, connect | auth],
   [PROPERTY.requestProblemInformation, connect],
   [PROPERTY.willDelayInterval, will],
   [PROPERTY.requestResponseInformation, connect],
+  [PROPERTY.serverReference, disconnect], // means nothing from a client, and is not forbidden
   [PROPERTY.reasonString, ack | disconnect | auth],
   [PROPERTY.receiveMaximum, connect],
   [PROPERTY.topicAliasMaximum, connect],
@@ -67,6 +69,20 @@ const PLACES: readonly number[] = placesById([
   [PROPERTY.userProperty, EVERYWHERE],
   [PROPERTY.maximumPacketSize, connect],
 ]);
+
+/** Types of properties that a client's packet has no use for: read over, so that they can be called misplaced. */
+const MISPLACED_TYPES: Readonly<Record<number, "variableByteInteger" | "byte" | "uint16" | "string">> = {
+  [PROPERTY.subscriptionIdentifier]: "variableByteInteger", // 0 is not what is wrong with it
+  0x12: "string", // Assigned Client Identifier
+  0x13: "uint16", // Server Keep Alive
+  0x1a: "string", // Response Information
+  [PROPERTY.serverReference]: "string",
+  0x24: "byte", // Maximum QoS
+  0x25: "byte", // Retain Available
+  0x28: "byte", // Wildcard Subscription Available
+  0x29: "byte", // Subscription Identifier Available
+  0x2a: "byte", // Shared Subscription Available
+};
 
 function placesById(rows: readonly (readonly [id: number, places: number])[]): readonly number[] {
   const places = Array.from({ length: 0x40 }, () => 0);
@@ -99,19 +115,19 @@ export class Properties {
 
 /**
  * Reads Property Length and properties (§2.2.2); undefined if there are none. Throws ProtocolError for an unknown or
- * misplaced property (0x81), one that appears twice or has a value it must not have (0x82, topic alias 0x94).
+ * incomplete property (0x81), one that is misplaced, appears twice or has a value it must not have (0x82, topic alias
+ * 0x94). In SUBSCRIBE and UNSUBSCRIBE what must not stand there is malformed, too: they are answered as a whole.
  */
 export function readProperties(reader: PacketReader, place: PropertyPlace): Properties | undefined {
   const length = reader.variableByteInteger();
   if (length === 0) return undefined;
-  const remainingAfter = reader.remaining - length;
-  if (remainingAfter < 0) throw malformed("The properties are longer than the packet");
+  const packetEnd = reader.narrow(length); // a property that is cut off must not be read on in what follows
   const properties = new Properties();
   let seenLow = 0;
   let seenHigh = 0;
-  while (reader.remaining > remainingAfter) {
+  while (reader.remaining > 0) {
     const id = reader.byte();
-    if (((PLACES[id] ?? 0) & place) === 0) throw malformed(`Property 0x${id.toString(16)} must not stand here`);
+    if (((PLACES[id] ?? 0) & place) === 0) throw misplaced(reader, id, place);
     if (id === PROPERTY.userProperty) {
       readUserProperty(reader, properties);
       continue;
@@ -122,9 +138,9 @@ export function readProperties(reader: PacketReader, place: PropertyPlace): Prop
     }
     if (id < 32) seenLow |= bit;
     else seenHigh |= bit;
-    readProperty(reader, id, { properties, place });
+    readProperty(reader, id, properties);
   }
-  if (reader.remaining !== remainingAfter) throw malformed("A property is longer than the properties");
+  reader.widen(packetEnd);
   return properties;
 }
 
@@ -159,6 +175,15 @@ export function messageProperties(from: Properties): MessageProperties | undefin
   return count === 0 ? undefined : to;
 }
 
+/** What to throw for a property that must not stand in the packet; reads its value, which may be incomplete. */
+function misplaced(reader: PacketReader, id: number, place: PropertyPlace): ProtocolError {
+  const type = MISPLACED_TYPES[id];
+  if (type !== undefined) reader[type]();
+  else readProperty(reader, id, new Properties());
+  const what = `Property 0x${id.toString(16)} must not stand here`;
+  return (place & (subscribe | unsubscribe)) === 0 ? protocolBreach(what) : malformed(what);
+}
+
 function readUserProperty(reader: PacketReader, properties: Properties): void {
   properties.userProperties ??= [];
   if (properties.userProperties.length >= LIMITS.userPropertiesMax) {
@@ -170,7 +195,7 @@ function readUserProperty(reader: PacketReader, properties: Properties): void {
 function readProperty(
   reader: PacketReader,
   id: number,
-  { properties, place }: { readonly properties: Properties; readonly place: PropertyPlace },
+  properties: Properties,
 ): void {
   switch (id) {
     case PROPERTY.payloadFormatIndicator:
@@ -189,9 +214,8 @@ function readProperty(
       properties.correlationData = reader.binary();
       return;
     case PROPERTY.subscriptionIdentifier:
-      // [MQTT5-3.3.4-6]
-      if (place === publish) throw protocolBreach("A client's PUBLISH must not carry a Subscription Identifier");
-      properties.subscriptionIdentifier = notZero(reader.variableByteInteger(), "Subscription Identifier");
+      properties.subscriptionIdentifier = reader.variableByteInteger();
+      if (properties.subscriptionIdentifier === 0) throw malformed("A Subscription Identifier must not be 0");
       return;
     case PROPERTY.sessionExpiryInterval:
       properties.sessionExpiryInterval = reader.uint32();
@@ -210,6 +234,9 @@ function readProperty(
       return;
     case PROPERTY.requestResponseInformation:
       properties.requestResponseInformation = readFlag(reader, "Request Response Information") === 1;
+      return;
+    case PROPERTY.serverReference:
+      reader.string();
       return;
     case PROPERTY.reasonString:
       properties.reasonString = reader.string();

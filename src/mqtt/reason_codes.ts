@@ -57,3 +57,9 @@ export class ProtocolError extends Error {
     this.reasonCode = reasonCode;
   }
 }
+
+/**
+ * A breach that is closed without a word, as the standard leaves open [MQTT5-4.13.1-1]: what comes cannot be cut into packets
+ * any more and so is no MQTT, or its sender is gone anyway.
+ */
+export class UnansweredError extends ProtocolError {}

@@ -1,8 +1,7 @@
 /**
  * Reads the rare packets a client sends after CONNECT: SUBSCRIBE, UNSUBSCRIBE, DISCONNECT and AUTH (MQTT 5 §3.8, §3.10,
- * §3.14, §3.15). Whether a topic filter is a valid one is decided per subscription by the session, which answers it.
+ * §3.14, §3.15). A topic filter that is none is refused here; whether this client may have it is not decided here.
  */
-import { readPacketId } from "./ack_codec.ts";
 import type {
   AuthPacket,
   DisconnectPacket,
@@ -13,7 +12,8 @@ import type {
 } from "./packet.ts";
 import { malformed, type PacketReader, protocolBreach } from "./packet_reader.ts";
 import { PROPERTY_PLACE, readProperties } from "./property_table.ts";
-import { REASON } from "./reason_codes.ts";
+import { REASON, UnansweredError } from "./reason_codes.ts";
+import { isPlainFilter, topicFilterError } from "./topics.ts";
 
 /** What a client may say in DISCONNECT (§3.14.2.1). */
 const DISCONNECT_REASONS: ReadonlySet<number> = new Set([
@@ -34,25 +34,25 @@ const DISCONNECT_REASONS: ReadonlySet<number> = new Set([
 ]);
 
 export function readSubscribe(reader: PacketReader, version: ProtocolVersion): SubscribePacket {
-  const packetId = readPacketId(reader);
+  const packetId = readRequestId(reader);
   const properties = version === 5 ? readProperties(reader, PROPERTY_PLACE.subscribe) : undefined;
   const subscriptions: SubscriptionRequest[] = [];
   while (reader.remaining > 0) {
-    const topicFilter = reader.string();
+    const topicFilter = readTopicFilter(reader);
     subscriptions.push(subscriptionRequest(topicFilter, reader.byte(), version));
   }
   // [MQTT3-3.8.3-3] [MQTT5-3.8.3-2]
-  if (subscriptions.length === 0) throw protocolBreach("A SUBSCRIBE must have a topic filter");
+  if (subscriptions.length === 0) throw malformed("A SUBSCRIBE must have a topic filter");
   return { type: "subscribe", packetId, subscriptions, subscriptionId: properties?.subscriptionIdentifier };
 }
 
 export function readUnsubscribe(reader: PacketReader, version: ProtocolVersion): UnsubscribePacket {
-  const packetId = readPacketId(reader);
+  const packetId = readRequestId(reader);
   if (version === 5) readProperties(reader, PROPERTY_PLACE.unsubscribe);
   const topicFilters: string[] = [];
-  while (reader.remaining > 0) topicFilters.push(reader.string());
+  while (reader.remaining > 0) topicFilters.push(readTopicFilter(reader));
   // [MQTT3-3.10.3-2] [MQTT5-3.10.3-2]
-  if (topicFilters.length === 0) throw protocolBreach("An UNSUBSCRIBE must have a topic filter");
+  if (topicFilters.length === 0) throw malformed("An UNSUBSCRIBE must have a topic filter");
   return { type: "unsubscribe", packetId, topicFilters };
 }
 
@@ -63,7 +63,8 @@ export function readDisconnect(reader: PacketReader, version: ProtocolVersion): 
   }
   const reasonCode = reader.byte();
   if (!DISCONNECT_REASONS.has(reasonCode)) {
-    throw protocolBreach(`Reason code ${reasonCode} must not stand in a client's DISCONNECT`); // [MQTT5-3.14.2-1]
+    // [MQTT5-3.14.2-1]; whoever disconnects does not read an answer.
+    throw new UnansweredError(REASON.protocolError, `Reason code ${reasonCode} must not stand in a client's DISCONNECT`);
   }
   // With less than two bytes there is no Property Length (§3.14.2.2.1).
   const properties = reader.remaining === 0 ? undefined : readProperties(reader, PROPERTY_PLACE.disconnect);
@@ -100,6 +101,23 @@ export function readAuth(reader: PacketReader): AuthPacket {
   };
 }
 
+/** The Packet Identifier of a request, never 0 [MQTT3-2.3.1-1] [MQTT5-2.2.1-3]. */
+function readRequestId(reader: PacketReader): number {
+  const packetId = reader.uint16();
+  if (packetId === 0) throw malformed("The packet identifier of a request must not be 0");
+  return packetId;
+}
+
+/** A text that is no topic filter is malformed; 0x8F is for those that are correctly formed but not allowed. */
+function readTopicFilter(reader: PacketReader): string {
+  const topicFilter = reader.string();
+  const error = topicFilterError(topicFilter);
+  if (error === undefined) return topicFilter;
+  // [MQTT5-4.8.2-1] [MQTT5-4.8.2-2] a filter like any other, were it not for the form of shared ones.
+  if (isPlainFilter(topicFilter)) throw protocolBreach(error);
+  throw malformed(error); // [MQTT3-4.7.3-1] [MQTT3-4.7.1-2] [MQTT3-4.7.1-3] [MQTT5-4.7.3-1] [MQTT5-4.7.1-1] [MQTT5-4.7.1-2]
+}
+
 /** Subscription Options (§3.8.3.1). */
 function subscriptionRequest(topicFilter: string, options: number, version: ProtocolVersion): SubscriptionRequest {
   const qosBits = options & 0x03;
@@ -109,10 +127,10 @@ function subscriptionRequest(topicFilter: string, options: number, version: Prot
   } else if ((options & 0xc0) !== 0) {
     throw malformed("The reserved bits of the subscription options must be 0"); // [MQTT5-3.8.3-5]
   } else if (qosBits === 3) {
-    throw protocolBreach("A requested QoS must be 0, 1 or 2");
+    throw malformed("A requested QoS must be 0, 1 or 2");
   }
   const retainBits = version === 5 ? (options >> 4) & 0x03 : 0;
-  if (retainBits === 3) throw protocolBreach("Retain Handling must be 0, 1 or 2");
+  if (retainBits === 3) throw malformed("Retain Handling must be 0, 1 or 2");
   const noLocal = version === 5 && (options & 0x04) !== 0;
   if (noLocal && topicFilter.startsWith("$share/")) {
     throw protocolBreach("A shared subscription must not have No Local"); // [MQTT5-3.8.3-4]

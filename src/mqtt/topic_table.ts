@@ -4,9 +4,8 @@
  */
 import { LIMITS } from "../limits.ts";
 import { malformed } from "./packet_reader.ts";
-import { ProtocolError, REASON } from "./reason_codes.ts";
-import { topicNameError } from "./topics.ts";
-import { decodeUtf8, utf8Equals } from "./utf8.ts";
+import { isDeeperThan, topicNameError } from "./topics.ts";
+import { decodeMqttString, utf8Equals } from "./utf8.ts";
 
 const FNV_OFFSET = 0x811c_9dc5;
 const FNV_PRIME = 0x0100_0193;
@@ -17,23 +16,25 @@ const FNV_PRIME = 0x0100_0193;
  */
 export class TopicTable {
   readonly #mask: number;
+  readonly #levelsMax: number;
   readonly #hashes: Int32Array;
   readonly #names: (string | undefined)[];
 
-  /** `namesMax` is rounded down to a power of two. */
-  constructor(options: { readonly namesMax: number } = { namesMax: LIMITS.topicTableMax }) {
-    const slots = 2 ** Math.max(1, Math.floor(Math.log2(options.namesMax)));
+  /** `namesMax` is rounded down to a power of two; a name has at most `levelsMax` levels. */
+  constructor(options: { readonly namesMax?: number; readonly levelsMax: number }) {
+    const slots = 2 ** Math.max(1, Math.floor(Math.log2(options.namesMax ?? LIMITS.topicTableMax)));
+    this.#levelsMax = options.levelsMax;
     this.#mask = slots - 1;
     this.#hashes = new Int32Array(slots);
     this.#names = Array.from({ length: slots }, () => undefined);
   }
 
   /**
-   * The valid topic name in `bytes[start, end)`, which must not be empty. Throws ProtocolError 0x81 if it is not UTF-8
-   * without U+0000, 0x90 if it has wildcards.
+   * The valid topic name in `bytes[start, end)`, which must not be empty. Throws ProtocolError 0x81 if it is none:
+   * 0x90 is for names that are correctly formed but not accepted.
    */
   intern(bytes: Uint8Array, start: number, end: number): string {
-    if (end - start > LIMITS.topicTableNameBytes) return validName(bytes, start, end);
+    if (end - start > LIMITS.topicTableNameBytes) return this.#validName(bytes, start, end);
     let hash = FNV_OFFSET;
     for (let at = start; at < end; at++) hash = Math.imul(hash ^ (bytes[at] ?? 0), FNV_PRIME);
     const slot = (hash ^ (hash >>> 16)) & this.#mask;
@@ -42,7 +43,7 @@ export class TopicTable {
     const neighbour = slot ^ 1;
     const other = this.#names[neighbour];
     if (other !== undefined && this.#hashes[neighbour] === hash && utf8Equals(other, bytes, start, end)) return other;
-    const name = validName(bytes, start, end);
+    const name = this.#validName(bytes, start, end);
     if (known !== undefined) {
       this.#names[neighbour] = known;
       this.#hashes[neighbour] = this.#hashes[slot] ?? 0;
@@ -51,12 +52,13 @@ export class TopicTable {
     this.#hashes[slot] = hash;
     return name;
   }
-}
 
-function validName(bytes: Uint8Array, start: number, end: number): string {
-  const name = decodeUtf8(bytes, start, end);
-  if (name === undefined) throw malformed("The topic name is not well-formed UTF-8 or holds U+0000");
-  const error = topicNameError(name);
-  if (error !== undefined) throw new ProtocolError(REASON.topicNameInvalid, error);
-  return name;
+  #validName(bytes: Uint8Array, start: number, end: number): string {
+    const name = decodeMqttString(bytes, start, end);
+    if (name === undefined) throw malformed("The topic name is not well-formed UTF-8 or holds control characters");
+    const error = topicNameError(name);
+    if (error !== undefined) throw malformed(error);
+    if (isDeeperThan(name, this.#levelsMax)) throw malformed(`The topic name has more than ${this.#levelsMax} levels`);
+    return name;
+  }
 }

@@ -3,7 +3,7 @@
  * strings. The trees (filter_tree.ts, retained_tree.ts) are the fast way to match many; `topicMatches` defines what is right.
  */
 import { LIMITS } from "../limits.ts";
-import { utf8Bytes } from "./utf8.ts";
+import { hasDiscouragedCharacter, utf8Bytes } from "./utf8.ts";
 
 const SHARE_PREFIX = "$share/";
 const SLASH = 0x2f;
@@ -44,6 +44,11 @@ export function topicFilterError(filter: string): string | undefined {
   return wildcardError(filter, groupEnd + 1);
 }
 
+/** Whether the text would be a topic filter if `$share/` had no meaning. */
+export function isPlainFilter(text: string): boolean {
+  return textError(text, "topic filter") === undefined && wildcardError(text, 0) === undefined;
+}
+
 /**
  * Takes a shared subscription's filter apart; undefined if the filter is not a shared one. The filter must have passed
  * `topicFilterError`.
@@ -53,6 +58,23 @@ export function parseSharedFilter(filter: string): SharedFilter | undefined {
   const groupEnd = filter.indexOf("/", SHARE_PREFIX.length);
   if (groupEnd < 0) return undefined;
   return { group: filter.slice(SHARE_PREFIX.length, groupEnd), topicFilter: filter.slice(groupEnd + 1) };
+}
+
+/**
+ * Whether no client may publish to the name: what only the gateway says (`$SYS`), and `$share`, which is no place for
+ * messages. Bridges of other brokers announce themselves below `$SYS`; nobody else would understand them elsewhere.
+ */
+export function isReservedTopicName(topicName: string): boolean {
+  if (topicName.charCodeAt(0) !== DOLLAR) return false;
+  if (topicName === "$share" || topicName.startsWith(SHARE_PREFIX)) return true;
+  return topicMatches("$SYS/#", topicName) && !topicMatches("$SYS/broker/connection/+/state", topicName);
+}
+
+/** Whether the text has more than so many levels. Allocates nothing. */
+export function isDeeperThan(text: string, levelsMax: number): boolean {
+  let levels = 1;
+  for (let at = text.indexOf("/"); at >= 0; at = text.indexOf("/", at + 1)) if (++levels > levelsMax) return true;
+  return false;
 }
 
 /** Whether the filter has a wildcard. */
@@ -94,6 +116,7 @@ function textError(text: string, what: string): string | undefined {
   if (text === "") return `A ${what} must not be empty`; // [MQTT3-4.7.3-1] [MQTT5-4.7.3-1]
   if (text.includes("\0")) return `A ${what} must not contain U+0000`; // [MQTT3-4.7.3-2] [MQTT5-4.7.3-2]
   if (!text.isWellFormed()) return `A ${what} must not contain half of a surrogate pair`;
+  if (hasDiscouragedCharacter(text)) return `A ${what} must not contain control characters or non-characters`;
   // [MQTT3-4.7.3-3] [MQTT5-4.7.3-3]
   if (text.length * 3 > LIMITS.topicNameBytes && utf8Bytes(text) > LIMITS.topicNameBytes) {
     return `A ${what} must not be longer than 65,535 bytes`;

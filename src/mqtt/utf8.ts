@@ -32,6 +32,33 @@ export function decodeUtf8(bytes: Uint8Array, start: number, end: number): strin
   }
 }
 
+/**
+ * The text of a UTF-8 Encoded String in a packet, or undefined: also what MQTT says SHOULD NOT be in one is refused, as it
+ * MAY be (MQTT 5 §1.5.4, MQTT 3.1.1 §1.5.3), before a receiver that is strict finds it.
+ */
+export function decodeMqttString(bytes: Uint8Array, start: number, end: number): string | undefined {
+  const text = decodeUtf8(bytes, start, end);
+  return text === undefined || hasDiscouragedCharacter(text) ? undefined : text;
+}
+
+/** Whether the text has control characters (U+0001–U+001F, U+007F–U+009F) or non-characters of Unicode. */
+export function hasDiscouragedCharacter(text: string): boolean {
+  for (let at = 0; at < text.length; at++) {
+    const unit = text.charCodeAt(at);
+    if (unit < 0x20) return true;
+    if (unit < 0x7f) continue;
+    if (unit <= 0x9f || (unit >= 0xfdd0 && unit <= 0xfdef)) return true;
+    // U+nFFFE and U+nFFFF of every plane: beyond the first one their low surrogates end in the same bits.
+    if (unit >= 0xfffe || ((unit & 0xfffe) === 0xdffe && isLastOfPlane(text.charCodeAt(at - 1)))) return true;
+  }
+  return false;
+}
+
+/** Whether a pair with this high surrogate can be among the last 1,024 code points of its plane. */
+function isLastOfPlane(highSurrogate: number): boolean {
+  return (highSurrogate & 0xfc3f) === 0xd83f;
+}
+
 /** Bytes of the text in UTF-8. A lone surrogate counts as U+FFFD, as `encodeUtf8` writes it. */
 export function utf8Bytes(text: string): number {
   let bytes = text.length;

@@ -14,6 +14,7 @@ import {
 } from "../../../src/mqtt/packet.ts";
 import { Decoder } from "../../../src/mqtt/decoder.ts";
 import { TopicTable } from "../../../src/mqtt/topic_table.ts";
+import { hasDiscouragedCharacter } from "../../../src/mqtt/utf8.ts";
 import { topicFilters, topicNames } from "./generators.ts";
 
 export interface Sent {
@@ -22,7 +23,7 @@ export interface Sent {
   readonly expected: IncomingPacket;
 }
 
-const topicTable = new TopicTable({ namesMax: 16 });
+const topicTable = new TopicTable({ namesMax: 16, levelsMax: 201 });
 
 export function newDecoder(
   limits: { readonly maximumPacketBytes?: number; readonly connectBytes?: number } = {},
@@ -44,19 +45,21 @@ export function decodeAll(decoder: Decoder, ...chunks: readonly Uint8Array[]): I
   return packets;
 }
 
-/** A CONNECT as short as can be. */
-export function connectBytes(version: ProtocolVersion): Uint8Array {
+/** A CONNECT as short as can be, unless it names an authentication method. */
+export function connectBytes(version: ProtocolVersion, authenticationMethod?: string): Uint8Array {
   return generate({
     cmd: "connect",
     clientId: "c",
     protocolVersion: version,
     ...(version === 3 ? { protocolId: "MQIsdp" } : {}),
+    ...(authenticationMethod === undefined ? {} : { properties: { authenticationMethod } }),
   }, version);
 }
 
+/** After a CONNECT with an authentication method, where the version has any. */
 export function connectedDecoder(version: ProtocolVersion): Decoder {
   const decoder = newDecoder();
-  decodeAll(decoder, connectBytes(version));
+  decodeAll(decoder, connectBytes(version, version === 5 ? "m" : undefined));
   return decoder;
 }
 
@@ -75,7 +78,7 @@ const qualities = fc.constantFrom<QoS>(0, 1, 2);
 const packetIds = fc.integer({ min: 1, max: 65_535 });
 const uint32s = fc.oneof(fc.constantFrom(0, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff), fc.nat());
 export const texts: fc.Arbitrary<string> = fc.string({ unit: "binary", maxLength: 60 }).map((text) =>
-  text.replaceAll("\0", "-")
+  [...text].map((character) => (hasDiscouragedCharacter(character) ? "-" : character)).join("")
 );
 const binaries = fc.uint8Array({ maxLength: 100 });
 
@@ -190,7 +193,7 @@ const connects: fc.Arbitrary<Sent> = fc.record({
     maximumPacketBytes: five ? from.maximumPacketSize : undefined,
     topicAliasMaximum: (five ? from.topicAliasMaximum : undefined) ?? 0,
     requestResponseInformation: (five ? from.requestResponseInformation : undefined) ?? false,
-    requestProblemInformation: (five ? from.requestProblemInformation : undefined) ?? true,
+    requestProblemInformation: (five ? from.requestProblemInformation : undefined) ?? false,
     authenticationMethod: five ? from.authentication?.[0] : undefined,
     authenticationData: five ? from.authentication?.[1] : undefined,
     userProperties: five ? from.userProperties : [],
@@ -358,7 +361,14 @@ export const connectPackets: fc.Arbitrary<Sent> = connects;
 export const conversations: fc.Arbitrary<readonly Sent[]> = fc.tuple(
   connects,
   fc.array(laterPackets, { minLength: 1, maxLength: 6, size: "max" }),
-).map(([connect, later]) => [connect, ...later.filter((each) => each.version === connect.version)]);
+).map(([connect, later]) => [connect, ...later.filter((each) => mayFollow(each, connect))]);
+
+/** Of the same version; AUTH only behind a CONNECT with an authentication method. */
+function mayFollow(sent: Sent, connect: Sent): boolean {
+  if (sent.version !== connect.version) return false;
+  return sent.expected.type !== "auth" ||
+    (connect.expected.type === "connect" && connect.expected.authenticationMethod !== undefined);
+}
 
 export function concatenate(parts: readonly Uint8Array[]): Uint8Array {
   const joined = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));

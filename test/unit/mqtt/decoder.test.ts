@@ -3,13 +3,12 @@ import assert from "node:assert/strict";
 import { test } from "../../support/test.ts";
 import { UnsupportedVersionError } from "../../../src/mqtt/connect_codec.ts";
 import type { ConnectPacket, IncomingPacket, ProtocolVersion } from "../../../src/mqtt/packet.ts";
-import { ProtocolError } from "../../../src/mqtt/reason_codes.ts";
+import { ProtocolError, UnansweredError } from "../../../src/mqtt/reason_codes.ts";
 import { concatenate, connectBytes, connectedDecoder, decodeAll, newDecoder } from "./client_packets.ts";
 
 const MALFORMED = 0x81;
 const PROTOCOL_ERROR = 0x82;
 const UNSUPPORTED_VERSION = 0x84;
-const TOPIC_NAME_INVALID = 0x90;
 const TOPIC_ALIAS_INVALID = 0x94;
 const PACKET_TOO_LARGE = 0x95;
 
@@ -73,27 +72,58 @@ function connect(name: string, level: number, flags: number, ...rest: readonly P
   return packet(0x10, name, level, flags, 0, 60, ...rest);
 }
 
-test("[MQTT3-3.1.0-1] [MQTT5-3.1.0-1] the first packet is CONNECT, judged by its first byte", () => {
+/** A fixed header of which nothing has come beyond the Remaining Length. */
+function headerOnly(firstByte: number): Uint8Array {
+  return new Uint8Array([firstByte, 9]);
+}
+
+test("[MQTT3-3.1.0-1] [MQTT5-3.1.0-1] the first packet is CONNECT, judged by its fixed header", () => {
   for (const firstByte of [0x00, 0x20, 0x30, 0x82, 0xc0, 0xe0, 0xf0, 0x47]) {
-    refusesConnect(PROTOCOL_ERROR, new Uint8Array([firstByte]));
+    refusesConnect(PROTOCOL_ERROR, headerOnly(firstByte));
   }
 });
 
-test("[MQTT3-3.1.0-2] [MQTT5-3.1.0-2] a second CONNECT is refused by its first byte", () => {
-  for (const version of [3, 4, 5] as const) refuses(version, PROTOCOL_ERROR, new Uint8Array([0x10]));
+test("[MQTT3-3.1.0-2] [MQTT5-3.1.0-2] a second CONNECT is refused by its fixed header", () => {
+  for (const version of [3, 4, 5] as const) refuses(version, PROTOCOL_ERROR, headerOnly(0x10));
 });
 
-test("[MQTT3-2.2.2-2] [MQTT5-2.1.3-1] wrong flags are refused by the first byte", () => {
-  refusesConnect(MALFORMED, new Uint8Array([0x11]));
-  for (const firstByte of [0x41, 0x52, 0x60, 0x63, 0x74, 0x80, 0x83, 0xa0, 0xc1, 0xe8, 0xf1, 0x00]) {
-    refuses(5, MALFORMED, new Uint8Array([firstByte]));
-    refuses(4, MALFORMED, new Uint8Array([firstByte]));
+test("[MQTT3-2.2.2-2] [MQTT5-2.1.3-1] wrong flags are refused by the fixed header", () => {
+  for (const version of [4, 5] as const) {
+    refusesConnect(MALFORMED, new Uint8Array([0x11, ...connectBytes(version).subarray(1)]));
   }
+  assert.equal(decodeAll(newDecoder(), new Uint8Array([0x1f, ...connectBytes(3).subarray(1)])).length, 1);
+  for (const firstByte of [0x41, 0x52, 0x60, 0x63, 0x74, 0x80, 0x83, 0xa0, 0xc1, 0xe8, 0x91, 0xb2]) {
+    refuses(5, MALFORMED, headerOnly(firstByte));
+    refuses(4, MALFORMED, headerOnly(firstByte));
+  }
+  refuses(5, MALFORMED, headerOnly(0xf1)); // [MQTT5-3.15.1-1]
+});
+
+test("packet type 0 is refused by its first byte", () => {
+  for (const version of [3, 4, 5] as const) refuses(version, PROTOCOL_ERROR, new Uint8Array([0x0a]));
 });
 
 test("a client sends no packets of the server, and no AUTH before MQTT 5", () => {
-  for (const firstByte of [0x20, 0x90, 0xb0, 0xd0]) refuses(5, PROTOCOL_ERROR, new Uint8Array([firstByte]));
-  refuses(4, MALFORMED, new Uint8Array([0xf0]));
+  for (const firstByte of [0x20, 0x2f, 0x90, 0xb0]) refuses(5, PROTOCOL_ERROR, headerOnly(firstByte));
+  refuses(5, PROTOCOL_ERROR, packet(0xd0));
+  refuses(4, PROTOCOL_ERROR, headerOnly(0xf0));
+});
+
+test("[MQTT5-4.12.0-7] no AUTH without an authentication method in CONNECT, whatever it looks like", () => {
+  for (const bytes of [headerOnly(0xf0), headerOnly(0xf1), packet(0xf0, 0x18, properties(0x15, "m"))]) {
+    const decoder = newDecoder();
+    decodeAll(decoder, connectBytes(5));
+    assert.equal(failure(() => decodeAll(decoder, bytes)).reasonCode, PROTOCOL_ERROR);
+  }
+});
+
+test("what is not answered: PINGREQ and PINGRESP with a body, a foreign reason in DISCONNECT, credentials that end early", () => {
+  for (const bytes of [headerOnly(0xc0), headerOnly(0xd0), packet(0xe0, 0x8e)]) {
+    assert.ok(failure(() => decodeAll(connectedDecoder(5), bytes)) instanceof UnansweredError);
+  }
+  for (const flags of [0x82, 0xc2, 0x06]) {
+    assert.ok(failure(() => decodeAll(newDecoder(), connect("MQTT", 5, flags, 0, "c", 0))) instanceof UnansweredError);
+  }
 });
 
 test("the limit is checked from the fixed header, before anything is buffered", () => {
@@ -116,7 +146,10 @@ test("an announced length reserves no memory", () => {
 });
 
 test("a Remaining Length has at most four bytes, in MQTT 5 the fewest [MQTT5-1.5.5-1]", () => {
-  refuses(4, MALFORMED, new Uint8Array([0x30, 0xff, 0xff, 0xff, 0xff]));
+  for (const firstByte of [0x30, 0x10, 0x41, 0x90]) {
+    const error = failure(() => decodeAll(connectedDecoder(5), new Uint8Array([firstByte, 0xff, 0xff, 0xff, 0xff])));
+    assert.ok(error instanceof UnansweredError, "nothing more is said, whatever is wrong with the first byte");
+  }
   refuses(5, MALFORMED, new Uint8Array([0xc0, 0x80, 0x00]));
   assert.equal(accepts(4, new Uint8Array([0xc0, 0x80, 0x00])).type, "pingreq");
   const short = connectBytes(5);
@@ -133,11 +166,9 @@ test("a payload within a chunk is a view of it, not a copy", () => {
 });
 
 test("[MQTT3-3.1.2-2] [MQTT5-3.1.2-2] other versions are told in which version to say so", () => {
-  const cases = [["MQTT", 3, 4], ["MQTT", 2, 4], ["MQTT", 6, 5], ["MQIsdp", 4, 4], ["MQTT", 0x84, 4], [
-    "MQTT",
-    0x85,
-    5,
-  ]] as const;
+  const fives = [["MQTT", 3], ["MQTT", 2], ["MQTT", 6], ["MQIsdp", 4], ["MQTT", 0x85]] as const;
+  const bridges = [["MQIsdp", 0x83], ["MQTT", 0x84]] as const;
+  const cases = [...fives.map((each) => [...each, 5] as const), ...bridges.map((each) => [...each, 4] as const)];
   for (const [name, level, answerVersion] of cases) {
     const error = failure(() => decodeAll(newDecoder(), packet(0x10, name, level)));
     assert.ok(error instanceof UnsupportedVersionError, `${name} ${level}`);
@@ -198,13 +229,13 @@ test("MQTT 3.1 may set DUP on SUBSCRIBE, UNSUBSCRIBE, PUBREL and on PUBLISH with
   assert.equal(accepts(3, packet(0x6a, 0, 1)).type, "pubrel");
   const publish = accepts(3, packet(0x38, "a"));
   assert.ok(publish.type === "publish" && !publish.dup);
-  refuses(4, MALFORMED, new Uint8Array([0x8a]));
-  refuses(4, MALFORMED, new Uint8Array([0x6a]));
+  refuses(4, MALFORMED, headerOnly(0x8a));
+  refuses(4, MALFORMED, headerOnly(0x6a));
 });
 
 test("a will's topic is a topic name", () => {
   for (const topic of ["", "a/+", "#"]) {
-    refusesConnect(TOPIC_NAME_INVALID, connect("MQTT", 5, 0x06, 0, "c", 0, topic, "p"));
+    refusesConnect(MALFORMED, connect("MQTT", 5, 0x06, 0, "c", 0, topic, "p"));
   }
 });
 
@@ -217,8 +248,8 @@ test("CONNECT's properties have the values they may have", () => {
     [PROTOCOL_ERROR, [0x16, "data"]], // Authentication Data without a method
     [PROTOCOL_ERROR, [0x11, 0, 0, 0, 1, 0x11, 0, 0, 0, 1]], // twice
     [PROTOCOL_ERROR, [0x11, 0, 0, 0, 0, 0x11, 0, 0, 0, 0]], // twice, where 0 must not pass as absent
-    [MALFORMED, [0x18, 0, 0, 0, 1]], // Will Delay Interval belongs to the will
-    [MALFORMED, [0x24, 1]], // Maximum QoS is the server's
+    [PROTOCOL_ERROR, [0x18, 0, 0, 0, 1]], // Will Delay Interval belongs to the will
+    [PROTOCOL_ERROR, [0x24, 1]], // Maximum QoS is the server's
     [MALFORMED, [0x00]],
     [MALFORMED, [0x7f]],
     [MALFORMED, [0xa6, 0x00, "a", "b"]], // an identifier in more bytes than needed
@@ -235,21 +266,21 @@ test("CONNECT's properties have the values they may have", () => {
 
 test("[MQTT3-3.3.1-2] [MQTT3-3.3.1-4] [MQTT5-3.3.1-2] [MQTT5-3.3.1-4] no QoS 3, no DUP with QoS 0", () => {
   for (const version of [4, 5] as const) {
-    refuses(version, MALFORMED, new Uint8Array([0x36]));
-    refuses(version, MALFORMED, new Uint8Array([0x38]));
+    refuses(version, MALFORMED, headerOnly(0x36));
+    refuses(version, MALFORMED, headerOnly(0x38));
   }
 });
 
 test("[MQTT3-3.3.2-2] [MQTT5-3.3.2-2] a PUBLISH has a topic name without wildcards", () => {
   for (const topic of ["+", "a/#", "a+b"]) {
-    refuses(4, TOPIC_NAME_INVALID, packet(0x30, topic));
-    refuses(5, TOPIC_NAME_INVALID, packet(0x30, topic, 0));
+    refuses(4, MALFORMED, packet(0x30, topic));
+    refuses(5, MALFORMED, packet(0x30, topic, 0));
   }
-  refuses(4, TOPIC_NAME_INVALID, packet(0x30, ""));
+  refuses(4, MALFORMED, packet(0x30, ""));
 });
 
 test("a PUBLISH without a topic name has a topic alias, which is not 0 [MQTT5-3.3.2-8]", () => {
-  refuses(5, PROTOCOL_ERROR, packet(0x30, "", 0));
+  refuses(5, MALFORMED, packet(0x30, "", 0));
   refuses(5, TOPIC_ALIAS_INVALID, packet(0x30, "", properties(0x23, 0, 0)));
   const publish = accepts(5, packet(0x30, "", properties(0x23, 1, 2), 7));
   assert.ok(publish.type === "publish");
@@ -280,10 +311,10 @@ test("[MQTT3-2.3.1-1] [MQTT5-2.2.1-3] packet identifiers are not 0", () => {
     packet(0x32, "a", 0, 0),
     packet(0x40, 0, 0),
     packet(0x62, 0, 0),
-    packet(0x82, 0, 0, "a", 0),
-    packet(0xa2, 0, 0, "a"),
   ];
   for (const bytes of packets) refuses(4, PROTOCOL_ERROR, bytes);
+  refuses(4, MALFORMED, packet(0x82, 0, 0, "a", 0));
+  refuses(4, MALFORMED, packet(0xa2, 0, 0, "a"));
 });
 
 test("PUBLISH's properties have the values they may have", () => {
@@ -297,8 +328,12 @@ test("PUBLISH's properties have the values they may have", () => {
     [PROTOCOL_ERROR, [0x08, "a/+"]], // [MQTT5-3.3.2-14]
     [PROTOCOL_ERROR, [0x09, "", 0x09, ""]],
     [PROTOCOL_ERROR, [0x23, 0, 1, 0x23, 0, 1]],
-    [MALFORMED, [0x1f, "reason"]],
-    [MALFORMED, [0x11, 0, 0, 0, 1]],
+    [PROTOCOL_ERROR, [0x0b, 0]],
+    [PROTOCOL_ERROR, [0x1f, "reason"]],
+    [PROTOCOL_ERROR, [0x11, 0, 0, 0, 1]],
+    [PROTOCOL_ERROR, [0x13, 0, 1]],
+    [MALFORMED, [0x11, 0, 0]], // misplaced, but above all incomplete
+    [MALFORMED, [0x1c, 0, 9]],
     [MALFORMED, [0x26, "a"]],
   ];
   for (const [reasonCode, parts] of cases) refuses(5, reasonCode, packet(0x30, "a", properties(...parts)));
@@ -325,24 +360,24 @@ test("acknowledgements have the reason codes of their type and no bytes too many
   refuses(5, PROTOCOL_ERROR, packet(0x70, 0, 1, 0x97));
   refuses(5, MALFORMED, packet(0x40, 0, 1, 0, 0, 0));
   refuses(5, PROTOCOL_ERROR, packet(0x40, 0, 1, 0, properties(0x1f, "a", 0x1f, "b")));
-  refuses(5, MALFORMED, packet(0x40, 0, 1, 0, properties(0x01, 1)));
+  refuses(5, PROTOCOL_ERROR, packet(0x40, 0, 1, 0, properties(0x01, 1)));
   assert.deepEqual(accepts(5, packet(0x40, 1, 2, 0x10)), { type: "puback", packetId: 258, reasonCode: 0x10 });
   assert.deepEqual(accepts(5, packet(0x62, 1, 2, 0x92, 0)), { type: "pubrel", packetId: 258, reasonCode: 0x92 });
 });
 
 test("[MQTT3-3.8.3-3] [MQTT3-3.10.3-2] [MQTT5-3.8.3-2] [MQTT5-3.10.3-2] SUBSCRIBE and UNSUBSCRIBE have a topic filter", () => {
-  refuses(4, PROTOCOL_ERROR, packet(0x82, 0, 1));
-  refuses(4, PROTOCOL_ERROR, packet(0xa2, 0, 1));
-  refuses(5, PROTOCOL_ERROR, packet(0x82, 0, 1, 0));
-  refuses(5, PROTOCOL_ERROR, packet(0xa2, 0, 1, 0));
+  refuses(4, MALFORMED, packet(0x82, 0, 1));
+  refuses(4, MALFORMED, packet(0xa2, 0, 1));
+  refuses(5, MALFORMED, packet(0x82, 0, 1, 0));
+  refuses(5, MALFORMED, packet(0xa2, 0, 1, 0));
   refuses(4, MALFORMED, packet(0x82, 0, 1, "a"));
 });
 
 test("[MQTT3-3.8.3-4] [MQTT5-3.8.3-5] reserved subscription options are 0, values are known", () => {
   for (const options of [0x03, 0x04, 0x10, 0x80]) refuses(4, MALFORMED, packet(0x82, 0, 1, "a", options));
   for (const options of [0x40, 0x80, 0xc3]) refuses(5, MALFORMED, packet(0x82, 0, 1, 0, "a", options));
-  refuses(5, PROTOCOL_ERROR, packet(0x82, 0, 1, 0, "a", 0x03)); // QoS 3
-  refuses(5, PROTOCOL_ERROR, packet(0x82, 0, 1, 0, "a", 0x30)); // Retain Handling 3
+  refuses(5, MALFORMED, packet(0x82, 0, 1, 0, "a", 0x03)); // QoS 3
+  refuses(5, MALFORMED, packet(0x82, 0, 1, 0, "a", 0x30)); // Retain Handling 3
   const subscribe = accepts(3, packet(0x82, 0, 1, "a", 0xf1));
   assert.ok(subscribe.type === "subscribe");
   assert.deepEqual(subscribe.subscriptions[0], {
@@ -359,8 +394,23 @@ test("[MQTT5-3.8.3-4] a shared subscription has no No Local", () => {
   assert.equal(accepts(5, packet(0x82, 0, 1, 0, "$share/g/a", 0x09)).type, "subscribe");
 });
 
+test("[MQTT3-4.7.1-2] [MQTT3-4.7.1-3] [MQTT5-4.7.1-1] [MQTT5-4.7.1-2] SUBSCRIBE and UNSUBSCRIBE have filters that are some", () => {
+  for (const filter of ["", "a+", "#/a", "a#", "$share/#/a", "$share/g+/a"]) {
+    refuses(5, MALFORMED, packet(0x82, 0, 1, 0, "ok", 0, filter, 0));
+    refuses(4, MALFORMED, packet(0x82, 0, 1, "ok", 0, filter, 0));
+    refuses(5, MALFORMED, packet(0xa2, 0, 1, 0, "ok", filter));
+  }
+});
+
+test("[MQTT5-4.8.2-1] [MQTT5-4.8.2-2] the group of a shared subscription is not empty and has no wildcard", () => {
+  for (const filter of ["$share/", "$share/g", "$share/g/", "$share//a", "$share/+/a"]) {
+    refuses(5, PROTOCOL_ERROR, packet(0x82, 0, 1, 0, filter, 0));
+    refuses(5, PROTOCOL_ERROR, packet(0xa2, 0, 1, 0, filter));
+  }
+});
+
 test("a Subscription Identifier is not 0 and appears once", () => {
-  refuses(5, PROTOCOL_ERROR, packet(0x82, 0, 1, properties(0x0b, 0), "a", 0));
+  refuses(5, MALFORMED, packet(0x82, 0, 1, properties(0x0b, 0), "a", 0));
   refuses(5, PROTOCOL_ERROR, packet(0x82, 0, 1, properties(0x0b, 1, 0x0b, 2), "a", 0));
   refuses(5, MALFORMED, packet(0xa2, 0, 1, properties(0x0b, 1), "a"));
 });
@@ -374,7 +424,8 @@ test("PINGREQ and the DISCONNECT of 3.1.1 are empty", () => {
 
 test("[MQTT5-3.14.2-1] a DISCONNECT has a reason code a client may use", () => {
   for (const reasonCode of [0x01, 0x87, 0x8e, 0x9c]) refuses(5, PROTOCOL_ERROR, packet(0xe0, reasonCode));
-  refuses(5, MALFORMED, packet(0xe0, 0, properties(0x1c, "elsewhere"))); // Server Reference is the server's
+  // A Server Reference means nothing from a client, and is not forbidden.
+  assert.deepEqual(accepts(5, packet(0xe0, 0, properties(0x1c, "elsewhere"))), { type: "disconnect", reasonCode: 0 });
   refuses(5, MALFORMED, packet(0xe0, 0, 0, 0));
   assert.deepEqual(accepts(5, packet(0xe0)), { type: "disconnect", reasonCode: 0 });
   assert.deepEqual(accepts(5, packet(0xe0, 4)), { type: "disconnect", reasonCode: 4 });

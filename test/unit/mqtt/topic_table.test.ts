@@ -13,7 +13,7 @@ function encode(name: string): Uint8Array {
 test("a table much smaller than the names in use still gives the right name", () => {
   fc.assert(
     fc.property(fc.array(topicNames, { maxLength: 60, size: "max" }), (names) => {
-      const table = new TopicTable({ namesMax: 8 });
+      const table = new TopicTable({ namesMax: 8, levelsMax: 201 });
       for (const name of [...names, ...names]) {
         const bytes = encode(name);
         assert.equal(table.intern(bytes, 0, bytes.length), name);
@@ -24,7 +24,7 @@ test("a table much smaller than the names in use still gives the right name", ()
 });
 
 test("names in other bytes than a known one are not mistaken for it", () => {
-  const table = new TopicTable({ namesMax: 2 });
+  const table = new TopicTable({ namesMax: 2, levelsMax: 201 });
   for (const name of ["a/b", "a/c", "a/b", "a", "a/b/", "ä", "Ã¤"]) {
     const bytes = new Uint8Array([9, ...encode(name), 9]);
     assert.equal(table.intern(bytes, 1, bytes.length - 1), name);
@@ -32,7 +32,7 @@ test("names in other bytes than a known one are not mistaken for it", () => {
 });
 
 test("names with the same hash are told apart by their bytes", () => {
-  const table = new TopicTable({ namesMax: 16 });
+  const table = new TopicTable({ namesMax: 16, levelsMax: 201 });
   // Pairs that collide in 32-bit FNV-1a.
   for (
     const name of ["costarring", "liquid", "costarring", "declinate", "macallums", "declinate", "altarage", "zinke"]
@@ -43,14 +43,14 @@ test("names with the same hash are told apart by their bytes", () => {
 });
 
 test("what is no topic name is refused every time, also beyond the length that is interned", () => {
-  const table = new TopicTable({ namesMax: 16 });
+  const table = new TopicTable({ namesMax: 16, levelsMax: 201 });
   const long = "x".repeat(2_000);
-  for (const [name, reasonCode] of [["a/#", 0x90], [`${long}/+`, 0x90], ["a\0", 0x81], [`${long}\0`, 0x81]] as const) {
+  for (const name of ["a/#", `${long}/+`, "a\0", `${long}\0`, "a\u0001", "/".repeat(201)]) {
     const bytes = encode(name);
     for (let time = 0; time < 2; time++) {
       assert.throws(
         () => table.intern(bytes, 0, bytes.length),
-        (error) => error instanceof ProtocolError && error.reasonCode === reasonCode,
+        (error) => error instanceof ProtocolError && error.reasonCode === 0x81,
       );
     }
   }

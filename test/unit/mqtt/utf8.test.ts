@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { test } from "../../support/test.ts";
-import { decodeUtf8, encodeUtf8, toUtf8, utf8Bytes, utf8Equals } from "../../../src/mqtt/utf8.ts";
+import { decodeMqttString, decodeUtf8, encodeUtf8, toUtf8, utf8Bytes, utf8Equals } from "../../../src/mqtt/utf8.ts";
 
 const wholeTexts = fc.oneof(
   fc.string({ unit: "binary", maxLength: 60, size: "max" }),
@@ -66,4 +66,19 @@ test("a text equals its own bytes and no others", () => {
     }),
     { numRuns: 500 },
   );
+});
+
+test("strings of packets have no control characters and no non-characters", () => {
+  const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text);
+  const refused = [1, 0x1f, 0x7f, 0x80, 0x9f, 0xfdd0, 0xfdef, 0xfffe, 0xffff, 0x1fffe, 0x2ffff, 0xffffe, 0x10ffff];
+  for (const point of refused) {
+    const bytes = bytesOf(`a${String.fromCodePoint(point)}b`);
+    assert.equal(decodeMqttString(bytes, 0, bytes.length), undefined, point.toString(16));
+  }
+  for (const point of [0x20, 0x7e, 0xa0, 0xfdcf, 0xfdf0, 0xfffd, 0x10000, 0x1fffd, 0x20000, 0x2a6d4, 0x10fffd]) {
+    const text = `a${String.fromCodePoint(point)}b`;
+    const bytes = bytesOf(text);
+    assert.equal(decodeMqttString(bytes, 0, bytes.length), text, point.toString(16));
+  }
+  assert.equal(decodeMqttString(new Uint8Array([97, 0]), 0, 2), undefined);
 });
