@@ -58,6 +58,11 @@ export const LIMITS = {
   rowBytes: 65_536,
   /** Entries since the oldest snapshot: what a start has to replay, about a second on a small box. */
   tailReplayBytes: 67_108_864,
+  /**
+   * Positions left out when the newest commits are gone from the disk: what they held may be in Kafka or at subscribers.
+   * More than any write-ahead log holds entries.
+   */
+  lostCommitsPositions: 1_000_000_000,
   /** Newest rows kept in memory, so that readers who keep up never touch the disk. */
   tailRingBytes: 8_388_608,
   /** One page of a cold read: an open reader pins the write-ahead log. */
@@ -115,7 +120,7 @@ export const LIMITS = {
   epochsMax: 100,
 
   // Access.
-  /** Password files are read whole. */
+  /** Files of users are read whole. */
   passwordFileBytes: 16_777_216,
   /** Shorter tokens could be guessed over the network. */
   tokenCharactersMin: 16,
@@ -125,6 +130,13 @@ export const LIMITS = {
   passwordIterations: 20_000,
   /** Password checks at work at once: they share the runtime's threads with the disk. */
   passwordChecksMax: 2,
+  /** RFC 7677 §4: fewer iterations of SCRAM-SHA-256 are not to be accepted. */
+  scramIterationsMin: 4_096,
+  /** Salt and user name of a SCRAM line: both stand, escaped, in messages of one exchange. */
+  scramSaltBytes: 64,
+  scramNameBytes: 1_024,
+  /** Authentication Data of one packet: the longest user name, each byte of it escaped with three, and a nonce. */
+  authenticationDataBytes: 8_192,
 
   // HTTP and process.
   /** Head of a request: operators' requests are small; whoever needs more is not one. */
@@ -263,7 +275,7 @@ export const CONFIGURABLE_LIMITS: Readonly<Record<LimitName, LimitDefinition>> =
   sessionsMax: range(100_000, 1, 10_000_000, "Sessions, connected or not."),
   subscriptionsMax: range(1_000_000, 1, 100_000_000, "Subscriptions of all sessions."),
   subscriptionsPerSessionMax: range(1_000, 1, 1_000_000, "Subscriptions of one session."),
-  filterLevelsMax: range(128, 1, 65_536, "Levels of a topic filter."),
+  filterLevelsMax: range(201, 1, 65_536, "Levels of a topic filter and of a topic name, which is 200 slashes."),
   retainedMax: range(1_000_000, 0, 100_000_000, "Retained messages."),
   waitingMax: range(
     4_000_000,
@@ -344,6 +356,12 @@ export const KAFKA_REPLICATION: LimitDefinition = range(
   -1,
   32_767,
   "Replication factor of the topics the gateway creates; -1 is the cluster's default.",
+);
+export const SYS_INTERVAL_SECONDS: LimitDefinition = range(
+  10,
+  0,
+  86_400,
+  "How often subscribers of `$SYS` are told what has changed; 0 leaves `$SYS` empty.",
 );
 export const READY_LAG_SECONDS: Omit<LimitDefinition, "default"> = {
   min: 1,

@@ -3,14 +3,16 @@
  * function that reads files; it must not start, print or decide anything.
  */
 
-import { parsePasswordFile, type Passwords } from "../access/password_file.ts";
+import type { AccessOptions } from "../access/access.ts";
+import { parsePasswordFile } from "../access/password_file.ts";
+import { parseScramFile } from "../access/scram_file.ts";
 import { completeLimits, type Limits } from "../limits.ts";
 import { type KafkaConfig, readKafka } from "./kafka_config.ts";
 import { brokenRules } from "./rules.ts";
 import { effectiveSettings, type Setting } from "./settings.ts";
 import { collectTexts, type ReadFile, type Texts } from "./texts.ts";
 import type { HostPort, ListenerConfig } from "./values.ts";
-import { readVariables, type Variables } from "./variables.ts";
+import { asksSomebody, readVariables, type VariableName, type Variables } from "./variables.ts";
 
 export type { KafkaConfig } from "./kafka_config.ts";
 export type { Setting } from "./settings.ts";
@@ -29,7 +31,7 @@ export interface Config {
   /** What clients are told, besides the limits. */
   readonly announced: { readonly responseTopicPrefix: string; readonly serverReference: string | undefined };
   readonly readyLagSeconds: number | undefined;
-  readonly access: { readonly allowAnonymous: boolean; readonly passwords: Passwords | undefined };
+  readonly access: AccessOptions;
   /** Undefined: embedded mode. */
   readonly kafka: KafkaConfig | undefined;
   readonly log: { readonly maxBytes: number; readonly sync: "full"; readonly groupMs: number };
@@ -38,6 +40,8 @@ export interface Config {
     /** Undefined: text on a terminal, else json. */
     readonly format: "text" | "json" | undefined;
   };
+  /** How often subscribers of `$SYS` are told what has changed; 0: never. */
+  readonly sysIntervalSeconds: number;
   readonly limits: Limits;
   /** Every variable with its effective value and where it comes from, secrets masked, in the order of the documents. */
   readonly settings: readonly Setting[];
@@ -78,19 +82,19 @@ export async function parseConfig(
   for (const { variable, message } of brokenRules({ values, chosen, wrong, isSet: (name) => name in texts.values })) {
     errors.push(error(texts, variable, message));
   }
-  const passwords = readPasswords(values, texts, errors);
+  const users = readUsers(values, (variable, message) => errors.push(error(texts, variable, message)));
   const kafka = wrong.has("TRIBUTARY_SITE") || wrong.has("TRIBUTARY_ROUTES")
     ? undefined
     : readKafka(values, texts.files, (variable, message) => errors.push(error(texts, variable, message)));
   if (errors.length > 0) return { errors };
   const limits = completeLimits(chosen);
   const settings = effectiveSettings({ values, limits, texts });
-  return { config: assemble(values, { passwords, kafka, limits, settings }) };
+  return { config: assemble(values, { users, kafka, limits, settings }) };
 }
 
 function assemble(
   values: Variables,
-  parts: Pick<Config, "kafka" | "limits" | "settings"> & { readonly passwords: Passwords | undefined },
+  parts: Pick<Config, "kafka" | "limits" | "settings"> & { readonly users: Users },
 ): Config {
   const [certificate, key] = [values.TRIBUTARY_TLS_CERT_FILE, values.TRIBUTARY_TLS_KEY_FILE];
   const http = values.TRIBUTARY_HTTP_LISTEN;
@@ -105,10 +109,7 @@ function assemble(
       serverReference: values.TRIBUTARY_SERVER_REFERENCE,
     },
     readyLagSeconds: values.TRIBUTARY_READY_LAG_SECONDS,
-    access: {
-      allowAnonymous: values.TRIBUTARY_ALLOW_ANONYMOUS ?? parts.passwords === undefined,
-      passwords: parts.passwords,
-    },
+    access: { allowAnonymous: values.TRIBUTARY_ALLOW_ANONYMOUS ?? !asksSomebody(values), ...parts.users },
     kafka: parts.kafka,
     log: {
       maxBytes: values.TRIBUTARY_LOG_MAX_BYTES,
@@ -116,21 +117,34 @@ function assemble(
       groupMs: values.TRIBUTARY_LOG_GROUP_MS,
     },
     events: { level: values.TRIBUTARY_EVENTS, format: values.TRIBUTARY_EVENTS_FORMAT },
+    sysIntervalSeconds: values.TRIBUTARY_SYS_INTERVAL_SECONDS,
     limits: parts.limits,
     settings: parts.settings,
   };
 }
 
-function readPasswords(values: Variables, texts: Texts, errors: ConfigError[]): Passwords | undefined {
-  const text = values.TRIBUTARY_PASSWORD_FILE;
-  if (text === undefined) return undefined;
-  const parsed = parsePasswordFile(text);
-  if ("passwords" in parsed) return parsed.passwords;
-  for (const { line, message } of parsed.faults) {
-    const place = line === undefined ? "the file" : `line ${line}`;
-    errors.push(error(texts, "TRIBUTARY_PASSWORD_FILE", `${place} ${message}`));
+type Users = Pick<AccessOptions, "passwords" | "scramUsers">;
+
+/** Reads both files of users. */
+function readUsers(values: Variables, report: (variable: VariableName, message: string) => void): Users {
+  const [passwords, scram] = [values.TRIBUTARY_PASSWORD_FILE, values.TRIBUTARY_SCRAM_FILE];
+  const withPassword = passwords === undefined ? undefined : parsePasswordFile(passwords);
+  const withScram = scram === undefined ? undefined : parseScramFile(scram);
+  for (
+    const [variable, parsed] of [
+      ["TRIBUTARY_PASSWORD_FILE", withPassword],
+      ["TRIBUTARY_SCRAM_FILE", withScram],
+    ] as const
+  ) {
+    if (parsed === undefined || !("faults" in parsed)) continue;
+    for (const { line, message } of parsed.faults) {
+      report(variable, `${line === undefined ? "the file" : `line ${line}`} ${message}`);
+    }
   }
-  return undefined;
+  return {
+    passwords: withPassword !== undefined && "passwords" in withPassword ? withPassword.passwords : undefined,
+    scramUsers: withScram !== undefined && "users" in withScram ? withScram.users : undefined,
+  };
 }
 
 function error(texts: Texts, variable: string, message: string): ConfigError {

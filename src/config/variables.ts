@@ -15,6 +15,7 @@ import {
   LOG_GROUP_MS,
   LOG_MAX_BYTES,
   READY_LAG_SECONDS,
+  SYS_INTERVAL_SECONDS,
   TRANSACTION_TIMEOUT_MS,
   UPLINK_LINGER_MS,
 } from "../limits.ts";
@@ -81,11 +82,11 @@ const TOKEN = values.pattern(
   new RegExp(`^[\\x21-\\x7e]{${LIMITS.tokenCharactersMin},}$`),
   `at least ${LIMITS.tokenCharactersMin} printable ASCII characters without blanks`,
 );
-const MECHANISMS = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] as const;
 const SERVER_REFERENCE = values.pattern(
   new RegExp(`^[^\\p{Cc}]{1,${LIMITS.announcedCharactersMax}}$`, "u"),
   `at most ${LIMITS.announcedCharactersMax} characters`,
 );
+const MECHANISMS = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] as const;
 
 const SETTINGS = {
   TRIBUTARY_SITE: optional(
@@ -98,7 +99,7 @@ const SETTINGS = {
   TRIBUTARY_LISTEN: setting(
     "listeners",
     values.list(values.MQTT_LISTENER),
-    "Where MQTT clients connect. Off loopback somebody must be asked for: see TRIBUTARY_PASSWORD_FILE.",
+    "Where MQTT clients connect. Off loopback somebody must be asked for: see TRIBUTARY_PASSWORD_FILE and TRIBUTARY_SCRAM_FILE.",
     "mqtt://127.0.0.1:1883",
   ),
   TRIBUTARY_TLS_CERT_FILE: optional(
@@ -124,7 +125,6 @@ const SETTINGS = {
     "Bearer token for /config, /metrics and /losses. Required when TRIBUTARY_HTTP_LISTEN is not loopback.",
     { source: "text-or-file", secret: true },
   ),
-  TRIBUTARY_READY_LAG_SECONDS: optional("listeners", values.wholeNumber(READY_LAG_SECONDS), READY_LAG_SECONDS.about),
   TRIBUTARY_SERVER_REFERENCE: optional(
     "listeners",
     SERVER_REFERENCE,
@@ -137,6 +137,7 @@ const SETTINGS = {
     "Begins the Response Information of MQTT 5 clients that ask for it; client identifier and slash follow.",
     "response/",
   ),
+  TRIBUTARY_READY_LAG_SECONDS: optional("listeners", values.wholeNumber(READY_LAG_SECONDS), READY_LAG_SECONDS.about),
 
   TRIBUTARY_PASSWORD_FILE: optional(
     "access",
@@ -144,10 +145,16 @@ const SETTINGS = {
     "Users and passwords in Mosquitto's format (`$7$` and `$6$` lines), as `tributary password` writes them.",
     { source: "file" },
   ),
+  TRIBUTARY_SCRAM_FILE: optional(
+    "access",
+    values.pattern(/^/, "the path of a file of users for SCRAM-SHA-256"),
+    "Users of MQTT 5's enhanced authentication, as `tributary password --scram` writes them; see the notes on access.",
+    { source: "file" },
+  ),
   TRIBUTARY_ALLOW_ANONYMOUS: optional(
     "access",
     values.BOOLEAN,
-    "Whether clients without user name may connect. Not set: only while there is no password file.",
+    "Whether clients without user name may connect. Not set: only while there is no file of users.",
   ),
 
   TRIBUTARY_KAFKA_BROKERS: optional(
@@ -241,6 +248,7 @@ const SETTINGS = {
     values.oneOf(["text", "json"] as const),
     "Readable lines or one JSON object a line. Not set: text on a terminal, else json.",
   ),
+  TRIBUTARY_SYS_INTERVAL_SECONDS: ranged("events", SYS_INTERVAL_SECONDS),
 };
 
 function replication(): values.Reader<number> {
@@ -283,10 +291,11 @@ export interface Variables {
   readonly TRIBUTARY_TLS_KEY_FILE?: string | undefined;
   readonly TRIBUTARY_HTTP_LISTEN: values.HostPort | "off";
   readonly TRIBUTARY_HTTP_TOKEN?: string | undefined;
-  readonly TRIBUTARY_READY_LAG_SECONDS?: number | undefined;
-  readonly TRIBUTARY_PASSWORD_FILE?: string | undefined;
   readonly TRIBUTARY_SERVER_REFERENCE?: string | undefined;
   readonly TRIBUTARY_RESPONSE_TOPIC_PREFIX: string;
+  readonly TRIBUTARY_READY_LAG_SECONDS?: number | undefined;
+  readonly TRIBUTARY_PASSWORD_FILE?: string | undefined;
+  readonly TRIBUTARY_SCRAM_FILE?: string | undefined;
   readonly TRIBUTARY_ALLOW_ANONYMOUS?: boolean | undefined;
   readonly TRIBUTARY_KAFKA_BROKERS?: readonly string[] | undefined;
   readonly TRIBUTARY_KAFKA_TLS: boolean;
@@ -309,9 +318,15 @@ export interface Variables {
   readonly TRIBUTARY_LOG_GROUP_MS: number;
   readonly TRIBUTARY_EVENTS: "debug" | "info" | "warn" | "error";
   readonly TRIBUTARY_EVENTS_FORMAT?: "text" | "json" | undefined;
+  readonly TRIBUTARY_SYS_INTERVAL_SECONDS: number;
 }
 
 export type VariableName = keyof Variables;
+
+/** Whether there is a file of users, so that who connects is asked who it is. */
+export function asksSomebody(values: Variables): boolean {
+  return values.TRIBUTARY_PASSWORD_FILE !== undefined || values.TRIBUTARY_SCRAM_FILE !== undefined;
+}
 
 /** All variables in the order of the documents. */
 export const VARIABLES: readonly VariableDoc[] = documentation();

@@ -9,6 +9,7 @@ import { SESSION_NEVER_EXPIRES } from "../mqtt/packet.ts";
 import { isUtf8 } from "../mqtt/payload_format.ts";
 import { ProtocolError, REASON } from "../mqtt/reason_codes.ts";
 import type { Session } from "../mqtt/session.ts";
+import { isReservedTopicName } from "../mqtt/topics.ts";
 import { utf8Bytes } from "../mqtt/utf8.ts";
 import { Window } from "../mqtt/window.ts";
 import type { Connection } from "./connection.ts";
@@ -16,6 +17,7 @@ import { count } from "./counters.ts";
 import type { Delivery } from "./delivery.ts";
 import type { Hub } from "./hub.ts";
 import type { Retained } from "./retained.ts";
+import type { Sys } from "./sys.ts";
 import type { Wills } from "./wills.ts";
 
 export class Connecting {
@@ -23,6 +25,7 @@ export class Connecting {
   readonly #delivery: Delivery;
   readonly #retained: Retained;
   readonly #wills: Wills;
+  readonly #sys: Sys;
   /** The gateway is about to stop: nobody gets a session any more. */
   isDraining = false;
   /** Told about every connection that got its session. */
@@ -30,16 +33,18 @@ export class Connecting {
 
   constructor(
     hub: Hub,
-    parts: { readonly delivery: Delivery; readonly retained: Retained; readonly wills: Wills },
+    parts: { readonly delivery: Delivery; readonly retained: Retained; readonly wills: Wills; readonly sys: Sys },
   ) {
     this.#hub = hub;
     this.#delivery = parts.delivery;
     this.#retained = parts.retained;
     this.#wills = parts.wills;
+    this.#sys = parts.sys;
   }
 
   /** Handles the CONNECT; the connection handles no further packet until the CONNACK has left. */
   connect(connection: Connection, packet: ConnectPacket): void {
+    this.#hub.counters.connects++;
     connection.phase = "connecting";
     connection.connect = packet;
     connection.outbox.version = packet.protocolVersion;
@@ -48,8 +53,10 @@ export class Connecting {
     if (packet.authenticationMethod !== undefined) {
       return this.#refuse(connection, REASON.badAuthenticationMethod, "No authentication method is supported");
     }
-    // [MQTT3-3.1.3-8] an empty client identifier needs a clean session.
-    if (packet.clientId === "" && packet.protocolVersion !== 5 && !packet.cleanStart) {
+    // [MQTT3-3.1.3-8] an empty client identifier needs a clean session; MQTT 3.1 §3.1 has none.
+    if (
+      packet.clientId === "" && (packet.protocolVersion === 3 || (packet.protocolVersion === 4 && !packet.cleanStart))
+    ) {
       return this.#refuse(connection, REASON.clientIdNotValid, "An empty client identifier needs a clean session");
     }
     if (packet.will?.properties?.payloadIsUtf8 === true && !isUtf8(packet.will.payload)) { // §3.1.3.2.3
@@ -93,7 +100,8 @@ export class Connecting {
 
   #refuse(connection: Connection, reasonCode: number, reasonString: string): void {
     count(this.#hub.counters.connectsRefused, reasonCode);
-    connection.refuse({ type: "connack", sessionPresent: false, reasonCode, properties: { reasonString } });
+    const properties = connection.explains ? { reasonString } : {};
+    connection.refuse({ type: "connack", sessionPresent: false, reasonCode, properties });
   }
 
   #admit(connection: Connection, packet: ConnectPacket, identity: Identity): void {
@@ -106,7 +114,8 @@ export class Connecting {
       return this.#refuse(connection, REASON.notAuthorized, "The client identifier belongs to another user");
     }
     if (
-      will !== undefined && !access.allows({ action: "publish", identity, clientId, topicName: will.topicName })
+      will !== undefined && (isReservedTopicName(will.topicName) ||
+        !access.allows({ action: "publish", identity, clientId, topicName: will.topicName }))
     ) {
       return this.#refuse(connection, REASON.notAuthorized, "Not allowed to publish to the will's topic name");
     }
@@ -169,7 +178,7 @@ export class Connecting {
       readonly sessionPresent: boolean;
     },
   ): void {
-    const { log, limits, connectionOf, deadlines } = this.#hub;
+    const { log, limits, connectionOf, deadlines, counters } = this.#hub;
     const { packet, expirySeconds } = about;
     deadlines.delete(session);
     const will = packet.will && { ...packet.will, payload: new Uint8Array(packet.will.payload) };
@@ -188,6 +197,7 @@ export class Connecting {
     connection.outbox.useTopicAliases(aliasMax);
     connection.keepAliveSeconds = this.#keepAlive(packet);
     connectionOf.set(session, connection);
+    counters.connectedMax = Math.max(counters.connectedMax, connectionOf.size);
     const connack = this.#connack(connection, session, about);
     log.after({
       run: () => {
@@ -197,6 +207,7 @@ export class Connecting {
         if (!connection.outbox.packet(connack)) return connection.close();
         this.#delivery.pump(connection);
         this.#retained.replay(session);
+        if (about.sessionPresent) this.#sys.resumed(connection);
         connection.checkReading();
       },
     });
@@ -233,27 +244,31 @@ export class Connecting {
         receiveMaximum: limits.receiveMaximum,
         maximumPacketBytes: limits.maximumPacketBytes,
         topicAliasMaximum: limits.topicAliasMaximum,
-        sharedSubscriptionAvailable: false,
         ...(responseInformation === undefined ? {} : { responseInformation }),
       },
     };
   }
 
+  /** [MQTT5-3.1.3-6] an identifier that nobody else has: a random UUID. */
   #assignClientId(): string {
-    const bytes = this.#hub.platform.randomBytes(12);
-    return `auto-${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+    const bytes = this.#hub.platform.randomBytes(16);
+    bytes[6] = 0x40 | ((bytes[6] ?? 0) & 0x0f); // version 4
+    bytes[8] = 0x80 | ((bytes[8] ?? 0) & 0x3f); // variant 1
+    const digits = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+    return `auto-${digits.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-")}`;
   }
 
   /** DISCONNECT from the client [MQTT3-3.14.4-3] [MQTT5-3.14.4-3]. Throws ProtocolError for a forbidden expiry. */
   disconnect(connection: Connection, packet: DisconnectPacket): void {
     const { session } = connection;
     const asked = packet.sessionExpirySeconds;
-    // [MQTT5-3.14.2-2] a session that would end with its connection cannot be made to outlive it.
+    // §3.14.2.2.2: a session that would end with its connection cannot be made to outlive it.
     if (session !== undefined && asked !== undefined && asked > 0 && session.expirySeconds === 0) {
       throw new ProtocolError(REASON.protocolError, "A session expiry of 0 cannot be raised in DISCONNECT");
     }
     const expirySeconds = asked === undefined ? undefined : Math.min(asked, this.#hub.limits.sessionExpiryMaxSeconds);
-    this.leave(connection, { withWill: packet.reasonCode === REASON.disconnectWithWill, expirySeconds });
+    // [MQTT5-3.1.2-8] any other reason leaves the will in force.
+    this.leave(connection, { withWill: packet.reasonCode !== REASON.normalDisconnection, expirySeconds });
     // Our FIN says that the DISCONNECT is done: after a crash before that, the client's will would still be published.
     connection.phase = "leaving";
     this.#hub.log.after({ run: () => connection.close() });

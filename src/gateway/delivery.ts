@@ -9,6 +9,8 @@ import type { Delivery as DeliveryOptions } from "../mqtt/places.ts";
 import type { PublishOptions } from "../mqtt/publish_codec.ts";
 import type { Receiver } from "../mqtt/receivers.ts";
 import type { Session } from "../mqtt/session.ts";
+import type { Completion } from "../mqtt/window.ts";
+import { isReservedTopicName } from "../mqtt/topics.ts";
 import type { LossReason } from "../ports.ts";
 import type { Connection } from "./connection.ts";
 import type { Hub } from "./hub.ts";
@@ -16,10 +18,22 @@ import type { Hub } from "./hub.ts";
 /** Completions are appended at the latest when so many have gathered. */
 const COMPLETIONS_MAX = 64;
 
+/** Share groups, as the delivery knows them (share_groups.ts). */
+export interface Shares {
+  /** A message published with QoS 0 goes to one member. */
+  deliverQoS0(group: Session, message: Message): void;
+  /** A member may have room for more. */
+  hasRoom(member: Session): void;
+  /** A member that the log does not know is done with places, some of which it was lent. */
+  completing(member: Session, completion: Completion): void;
+}
+
 export class Delivery {
   readonly #hub: Hub;
   /** Told when a session's queue has room for more retained messages. */
   onQueueShort: (session: Session) => void = () => {};
+  /** What share groups have to do with it. */
+  shares: Shares = { deliverQoS0() {}, hasRoom() {}, completing() {} };
 
   constructor(hub: Hub) {
     this.#hub = hub;
@@ -50,7 +64,7 @@ export class Delivery {
   #hasReserve(connection: Connection, session: Session): boolean {
     const { window } = connection;
     if (window === undefined || !connection.isOpen || connection.isBehind || !window.hasReserve) return false;
-    if (connection.held !== undefined) return false;
+    if (connection.isHeld(Infinity, this.#hub.log.committedThrough)) return false;
     // What waits although it is durable waits for the disk, the socket or its page: so would this one, behind it.
     if (window.next >= session.places.next) return true;
     return (session.places.position(window.next) ?? 0) > this.#hub.log.committedThrough;
@@ -78,6 +92,9 @@ export class Delivery {
     for (const receiver of receivers) {
       const options = optionsFor(receiver, message);
       const connection = this.#hub.connectionOf.get(receiver.session);
+      if (connection === undefined && receiver.session.isShareGroup && message.qos === 0) {
+        this.shares.deliverQoS0(receiver.session, message);
+      }
       if (options === undefined || connection === undefined) continue;
       if (effectiveQoS(message.qos, options.qos) === 0) this.sendQoS0(connection, message, options);
       else this.pump(connection);
@@ -101,6 +118,7 @@ export class Delivery {
     const { session, window } = connection;
     if (session === undefined || window === undefined || !connection.isOpen) return;
     const { places } = session;
+    const { committedThrough } = this.#hub.log;
     while (window.next < places.next) {
       const place = window.next;
       const position = places.position(place);
@@ -109,7 +127,7 @@ export class Delivery {
         continue;
       }
       if (window.isSpanFull) this.appendCompletions(connection);
-      if (!window.isOpen || position > this.#hub.log.committedThrough || this.#isHeld(connection, place)) break;
+      if (!window.isOpen || position > committedThrough || connection.isHeld(place, committedThrough)) break;
       // What cannot be read later goes out now, and so does what is before it: the window has a reserve, which bounds it.
       if (connection.isBehind && place > connection.promisedThrough) break;
       if (session.released.has(place)) { // [MQTT3-4.4.0-1] [MQTT5-4.4.0-1]
@@ -120,11 +138,7 @@ export class Delivery {
       if (!this.#sendPlace(connection, session, { place, position })) break;
     }
     if (session.replays.size > 0 && window.next >= places.next) this.onQueueShort(session);
-  }
-
-  #isHeld(connection: Connection, place: number): boolean {
-    const { held } = connection;
-    return held !== undefined && place >= held.from && held.until > this.#hub.log.committedThrough;
+    if (session.sharedCount > 0) this.shares.hasRoom(session);
   }
 
   /** Says in the log which places the client is done with. */
@@ -133,6 +147,7 @@ export class Delivery {
     const completion = window?.takeCompletion();
     connection.completedMs = this.#hub.platform.clock.nowMs();
     if (session === undefined || completion === undefined) return;
+    if (session.sharedPlaces > 0 && !session.durable) this.shares.completing(session, completion);
     this.#hub.log.append({ type: "completed", session: session.number, ...completion }, { logged: session.durable });
   }
 
@@ -168,10 +183,13 @@ export class Delivery {
       if (reason !== "not-authorized") this.#lose(session, message, reason);
       return true;
     }
-    const dup = at.place <= session.sentThrough;
-    this.#send(connection, message, { options, qos, packetId: packetIdOf(at.place), dup, expirySeconds });
-    window.sent();
+    // [MQTT5-3.3.1-2] Only a share group gives places for QoS 0: one that waited, or of a message with a higher QoS.
+    const dup = qos > 0 && at.place <= session.sentThrough;
+    this.#send(connection, message, { options, qos, packetId: qos === 0 ? 0 : packetIdOf(at.place), dup, expirySeconds });
     if (at.place > session.sentThrough) session.sentThrough = at.place;
+    if (qos > 0) window.sent();
+    else window.drop();
+    if (window.acknowledgedCount >= COMPLETIONS_MAX) this.appendCompletions(connection);
     return true;
   }
 
@@ -247,9 +265,10 @@ export class Delivery {
   }
 
   #lose(session: Session, message: Message, reason: LossReason): void {
+    if (isReservedTopicName(message.topicName)) return; // what the gateway says of itself it says again
     this.#hub.log.lose({
       atMs: this.#hub.platform.clock.wallMs(),
-      clientId: session.clientId,
+      clientId: session.name,
       topicName: message.topicName,
       count: 1,
       reason,

@@ -10,7 +10,7 @@ import type { Log } from "../log/log.ts";
 import type { Message } from "../mqtt/message.ts";
 import { UnsupportedVersionError } from "../mqtt/connect_codec.ts";
 import type { ConnackPacket, IncomingPacket } from "../mqtt/packet.ts";
-import { ProtocolError, REASON } from "../mqtt/reason_codes.ts";
+import { ProtocolError, REASON, UnansweredError } from "../mqtt/reason_codes.ts";
 import type { Session } from "../mqtt/session.ts";
 import { TopicTable } from "../mqtt/topic_table.ts";
 import type { Platform, Socket } from "../ports.ts";
@@ -18,7 +18,7 @@ import { Acknowledging } from "./acknowledging.ts";
 import { Connecting } from "./connecting.ts";
 import type { ConnectionHandler } from "./connection.ts";
 import { Connection, parkedBytes } from "./connection.ts";
-import { count, Counters } from "./counters.ts";
+import { count, Counters, type GatewayFigures } from "./counters.ts";
 import { Deadlines } from "./deadlines.ts";
 import { Delivery } from "./delivery.ts";
 import type { Announced, Hub, Router, Tell } from "./hub.ts";
@@ -26,6 +26,7 @@ import { Outboxes } from "./outbox.ts";
 import { Publishing } from "./publishing.ts";
 import { Retained } from "./retained.ts";
 import { Subscribing } from "./subscribing.ts";
+import { Sys, type SysOptions } from "./sys.ts";
 import type { Transport } from "./transport.ts";
 import { pump, transportOf } from "./transport.ts";
 import { Wills } from "./wills.ts";
@@ -38,19 +39,9 @@ export interface GatewayOptions {
   readonly router: Router;
   readonly platform: Platform;
   readonly tell: Tell;
+  readonly sys: SysOptions;
   /** Asks for a call of `endTurn` at the end of this event-loop turn. */
   readonly requestTurn: () => void;
-}
-
-export interface GatewayFigures {
-  readonly connected: number;
-  readonly halfOpen: number;
-  readonly bytesIn: number;
-  readonly bytesOut: number;
-  /** Places of all sessions. */
-  readonly waiting: number;
-  /** What clients sent and the disk does not have yet. */
-  readonly inboundBytes: number;
 }
 
 export class Gateway implements ConnectionHandler {
@@ -58,7 +49,7 @@ export class Gateway implements ConnectionHandler {
   readonly #hub: Hub;
   readonly #requestTurn: () => void;
   readonly #outboxes: Outboxes;
-  readonly #topicTable = new TopicTable();
+  readonly #topicTable: TopicTable;
   readonly #connections = new Set<Connection>();
   readonly #parked = new Set<Connection>();
   readonly #delivery: Delivery;
@@ -67,6 +58,7 @@ export class Gateway implements ConnectionHandler {
   readonly #subscribing: Subscribing;
   readonly #retained: Retained;
   readonly #wills: Wills;
+  readonly #sys: Sys;
   readonly #connecting: Connecting;
   /** Bytes of all connections' messages that wait for their commit. */
   readonly #inbound = { bytes: 0 };
@@ -79,31 +71,31 @@ export class Gateway implements ConnectionHandler {
     const { counters } = this;
     const [connectionOf, deadlines] = [new Map<Session, Connection>(), new Deadlines<Session>()];
     this.#hub = { log, access, limits, announced, router, platform, tell, counters, connectionOf, deadlines };
+    this.#topicTable = new TopicTable({ levelsMax: limits.filterLevelsMax });
     this.#requestTurn = options.requestTurn;
     this.#outboxes = new Outboxes(options.requestTurn);
     this.#delivery = new Delivery(this.#hub);
     this.#acknowledging = new Acknowledging(this.#hub, this.#delivery);
     this.#publishing = new Publishing(this.#hub, { delivery: this.#delivery, acknowledging: this.#acknowledging });
     this.#retained = new Retained(this.#hub, this.#delivery);
-    this.#subscribing = new Subscribing(this.#hub, { retained: this.#retained, delivery: this.#delivery });
+    const figures = (): GatewayFigures => this.figures();
+    this.#sys = new Sys(this.#hub, { delivery: this.#delivery, options: options.sys, figures });
+    const subscribers = { retained: this.#retained, delivery: this.#delivery, sys: this.#sys };
+    this.#subscribing = new Subscribing(this.#hub, subscribers);
     this.#wills = new Wills(this.#hub, this.#publishing);
-    const parts = { delivery: this.#delivery, retained: this.#retained, wills: this.#wills };
-    this.#connecting = new Connecting(this.#hub, parts);
+    this.#connecting = new Connecting(this.#hub, { ...subscribers, wills: this.#wills });
     this.#connecting.onAdmitted = () => this.#halfOpen--;
     this.#wills.schedule();
   }
 
   /** What is there now, and totals that open connections still count themselves. Walks all connections. */
   figures(): GatewayFigures {
-    let { bytesIn, bytesOut } = this.counters;
-    for (const connection of this.#connections) {
-      bytesIn += connection.receivedBytes;
-      bytesOut += connection.outbox.sentBytes;
-    }
+    const { bytesIn, bytesOut, packetsIn, packetsOut } = this.counters;
+    const totals = { bytesIn, bytesOut, packetsIn, packetsOut };
+    for (const connection of this.#connections) addTotals(totals, connection);
     const { waiting } = this.#hub.log.state;
-    const { connectionOf } = this.#hub;
-    const inboundBytes = this.#inbound.bytes;
-    return { connected: connectionOf.size, halfOpen: this.#halfOpen, bytesIn, bytesOut, waiting, inboundBytes };
+    const connected = this.#hub.connectionOf.size;
+    return { ...totals, connected, halfOpen: this.#halfOpen, waiting, inboundBytes: this.#inbound.bytes };
   }
 
   /** Serves a socket until it ends. */
@@ -172,6 +164,8 @@ export class Gateway implements ConnectionHandler {
     this.#hub.tell("info", "connection.breach", text, { clientId, address, reasonCode: error.reasonCode });
     if (error instanceof UnsupportedVersionError) {
       connection.refuse(refusing(error.reasonCode), error.answerVersion); // [MQTT3-3.1.2-2] [MQTT5-3.1.2-2]
+    } else if (error instanceof UnansweredError) {
+      connection.close();
     } else if (connection.phase === "new" && connection.version === 5) {
       connection.refuse(refusing(error.reasonCode)); // [MQTT5-3.1.4-1]
     } else {
@@ -187,8 +181,7 @@ export class Gateway implements ConnectionHandler {
   }
 
   closed(connection: Connection): void {
-    this.counters.bytesOut += connection.outbox.sentBytes;
-    this.counters.bytesIn += connection.receivedBytes;
+    addTotals(this.counters, connection);
     this.#connections.delete(connection);
     if (connection.session === undefined) this.#halfOpen--;
     this.#unpark(connection);
@@ -230,6 +223,7 @@ export class Gateway implements ConnectionHandler {
     const nowMs = this.#hub.platform.clock.nowMs();
     for (const connection of this.#connections) this.#check(connection, nowMs);
     this.#wills.tick();
+    this.#sys.tick(nowMs);
     this.committed();
     this.#requestTurn();
   }
@@ -319,8 +313,18 @@ export class Gateway implements ConnectionHandler {
     this.counters.parked -= waiting.length;
     this.#parked.delete(connection);
     for (const packet of waiting) {
-      if (connection.isOpen) this.packet(connection, packet);
+      if (connection.isOpen) this.#packetAfterWaiting(connection, packet);
       else this.#publishing.dropParked(connection, packet);
+    }
+  }
+
+  /** Like a packet that has just come, whose breaches the connection itself would report. */
+  #packetAfterWaiting(connection: Connection, packet: IncomingPacket): void {
+    try {
+      this.packet(connection, packet);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.breach(connection, error);
     }
   }
 
@@ -329,6 +333,14 @@ export class Gateway implements ConnectionHandler {
     for (const packet of connection.parked.splice(0)) this.#publishing.dropParked(connection, packet);
     this.#parked.delete(connection);
   }
+}
+
+/** What the connection has counted itself. */
+function addTotals(to: Pick<Counters, "bytesIn" | "bytesOut" | "packetsIn" | "packetsOut">, from: Connection): void {
+  to.bytesIn += from.receivedBytes;
+  to.bytesOut += from.outbox.sentBytes;
+  to.packetsIn += from.receivedPackets;
+  to.packetsOut += from.outbox.sentPackets;
 }
 
 /** Packets whose order against a waiting PUBLISH counts. */

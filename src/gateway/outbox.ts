@@ -172,6 +172,7 @@ export class Outbox {
   #topicAliases: TopicAliases | undefined;
   /** Bytes sent so far, for the metrics. */
   sentBytes = 0;
+  sentPackets = 0;
 
   constructor(transport: Transport, markDirty: (outbox: Outbox) => void) {
     this.#transport = transport;
@@ -269,6 +270,7 @@ export class Outbox {
       this.#packets = [];
       this.#pendingBytes = 0;
       this.sentBytes += total;
+      this.sentPackets += packets.length;
       this.#transport.write(chunk);
     }
     if (this.#ending) this.#transport.end();

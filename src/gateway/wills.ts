@@ -31,8 +31,10 @@ export class Wills {
       if (session.connected || this.#hub.log.state.sessions.get(session.number) !== session) continue;
       const { dueMs } = session.will ?? {};
       if (dueMs !== undefined && dueMs <= nowMs) this.fire(session);
-      if (endsAtMs(session) <= nowMs) this.endSession(session);
-      else this.watch(session);
+      if (endsAtMs(session) <= nowMs) {
+        this.#hub.counters.sessionsExpired++;
+        this.endSession(session);
+      } else this.watch(session);
     }
   }
 

@@ -5,7 +5,7 @@
 import { LIMITS } from "../limits.ts";
 import type { Message, MessageProperties, QoS, UserProperty } from "../mqtt/message.ts";
 import { isUtf8 } from "../mqtt/payload_format.ts";
-import { topicNameError } from "../mqtt/topics.ts";
+import { isReservedTopicName, topicNameError } from "../mqtt/topics.ts";
 import { decodeUtf8, toUtf8, utf8Bytes } from "../mqtt/utf8.ts";
 import { DEAD_LETTER_KAFKA_TOPIC } from "./kafka_names.ts";
 import type { FetchedRecord, ProduceRecord, RecordHeader } from "./kafka_port.ts";
@@ -149,6 +149,11 @@ export function toMessage(
   if (rule.loop && isOwn(record, { kafkaTopic, site: options.site, origin: headers.origin })) return { skip: "loop" };
   const named = rule.topicNameOf({ kafkaTopic, key: record.key, mqttTopicHeader: headers.topicName });
   if ("error" in named) return { error: named.error };
+  if (isReservedTopicName(named.topicName)) {
+    return {
+      error: `Cannot publish a record of "${kafkaTopic}" to "${named.topicName}": that name is the gateway's own`,
+    };
+  }
   const remainingSeconds = headers.expirySeconds === undefined
     ? undefined
     : remainingExpiry(headers.expirySeconds, nowMs - record.timestampMs);

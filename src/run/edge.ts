@@ -5,8 +5,10 @@
 import type { KafkaConfig } from "../config/config.ts";
 import type { Engine } from "../gateway/engine.ts";
 import type { Router, Tell } from "../gateway/hub.ts";
+import type { SysUplink } from "../gateway/sys_topics.ts";
 import { Edge } from "../kafka/edge.ts";
 import { DEAD_LETTER_KAFKA_TOPIC } from "../kafka/kafka_names.ts";
+import type { LogReader } from "../log/log_reader.ts";
 import type { RunEnvironment } from "./environment.ts";
 import { createConfiguredClient } from "./kafka_client.ts";
 import { createRouter, NO_ROUTES } from "./router.ts";
@@ -21,12 +23,15 @@ export interface KafkaSide {
    * `kafka.misconfigured` for options of the client that cannot work.
    */
   connect(engine: Engine): Promise<Edge | undefined>;
+  /** How the uplink is, for `$SYS`. Undefined in embedded mode and before `connect`. */
+  uplink(): SysUplink | undefined;
 }
 
 const EMBEDDED: KafkaSide = {
   router: NO_ROUTES,
   mayDropOldest: false,
   connect: () => Promise.resolve(undefined),
+  uplink: () => undefined,
 };
 
 /** Begins to load the client; connects to nothing yet. */
@@ -41,7 +46,9 @@ export function createKafkaSide(
   loading.catch(() => undefined); // told by `connect`
   // The engine needs the router to open, the edge needs the opened engine: until then nothing is known of Kafka's topics.
   let edge: Edge | undefined;
+  let uplink: (() => SysUplink) | undefined;
   return {
+    uplink: () => uplink?.(),
     router: createRouter(routes, {
       deadLetterTopic: DEAD_LETTER_KAFKA_TOPIC,
       payloadBytesMax: (kafkaTopic) => edge?.payloadBytesMax(kafkaTopic),
@@ -62,9 +69,21 @@ export function createKafkaSide(
         tell,
       });
       edge = connected;
+      uplink = () => uplinkOf(connected, log.reader);
       engine.onCommitted = () => connected.committed();
       connected.start();
       return connected;
     },
+  };
+}
+
+function uplinkOf(edge: Edge, reader: LogReader): SysUplink {
+  const { uplink } = edge.figures();
+  const { messages, bytes } = reader.routedBehind(uplink.position);
+  return {
+    state: edge.status().uplink,
+    backlogMessages: messages,
+    backlogBytes: bytes,
+    lagSeconds: uplink.lagSeconds,
   };
 }

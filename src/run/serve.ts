@@ -8,6 +8,7 @@ import { isLoopback } from "../config/values.ts";
 import { TributaryError } from "../errors.ts";
 import { openEngine } from "../gateway/engine.ts";
 import type { Tell } from "../gateway/hub.ts";
+import type { SysSource } from "../gateway/sys_topics.ts";
 import type { HealthSource, HttpApp } from "../http/app.ts";
 import { createHttpApp } from "../http/app.ts";
 import { LIMITS } from "../limits.ts";
@@ -18,7 +19,7 @@ import { createMetrics } from "../telemetry/metrics.ts";
 import { VERSION } from "../version.ts";
 import { tellLimits, tellListeners, tellOpened, tellReady, tellStarting } from "./announce.ts";
 import type { RunEnvironment } from "./environment.ts";
-import { createKafkaSide } from "./edge.ts";
+import { createKafkaSide, type KafkaSide } from "./edge.ts";
 import { createHealth } from "./health.ts";
 import { openListeners } from "./listeners.ts";
 import { measure, measureEdge } from "./measure.ts";
@@ -78,6 +79,7 @@ async function open(
     access,
     limits,
     announced: config.announced,
+    sys: { intervalSeconds: config.sysIntervalSeconds, source: sysSource(options, kafka) },
     router: kafka.router,
     tell,
     onFatal,
@@ -108,6 +110,15 @@ async function open(
   closers.push(watchSpace(engine.log, { clock, events }));
   const milliseconds = Math.round(clock.nowMs() - startedMs);
   tellReady(events, { milliseconds, isTerminal: environment.stderr.isTerminal });
+}
+
+function sysSource({ config, environment }: ServeOptions, kafka: KafkaSide): SysSource {
+  return {
+    version: VERSION,
+    logBytesMax: config.log.maxBytes,
+    memoryBytes: () => environment.memoryBytes(),
+    uplink: () => kafka.uplink(),
+  };
 }
 
 async function close(closers: Closers): Promise<void> {

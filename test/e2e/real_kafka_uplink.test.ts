@@ -4,15 +4,14 @@
  */
 import assert from "node:assert/strict";
 import { platform } from "../../adapters/common/platform.ts";
-import { createAccess } from "../../src/access/access.ts";
 import { type Engine, openEngine } from "../../src/gateway/engine.ts";
 import { createKafkaClient } from "../../src/kafka/client.ts";
 import { Edge } from "../../src/kafka/edge.ts";
 import { DEAD_LETTER_KAFKA_TOPIC, UPLINK_KAFKA_TOPIC } from "../../src/kafka/kafka_names.ts";
 import { parseRoutes } from "../../src/kafka/routes.ts";
-import { DEFAULT_LIMITS } from "../../src/limits.ts";
 import { createMemoryStore, MemoryDisk } from "../../src/log/memory_store.ts";
 import { createRouter } from "../../src/run/router.ts";
+import { ENGINE_DEFAULTS } from "../support/engine.ts";
 import { haveTools, type KafkaBroker, startKafka } from "../support/kafka.ts";
 import { test, type TestContext } from "../support/test.ts";
 import { eventually } from "../support/wait.ts";
@@ -40,17 +39,13 @@ async function start(bootstrap: string, disk: MemoryDisk): Promise<Running> {
     payloadBytesMax: () => undefined,
   });
   const engine = await openEngine({
-    access: createAccess({ allowAnonymous: true, passwords: undefined }),
-    limits: DEFAULT_LIMITS,
-    announced: { responseTopicPrefix: "response/", serverReference: undefined },
+    ...ENGINE_DEFAULTS,
     router,
     site: SITE,
     logBytesMax: 268_435_456,
-    groupMs: 0,
     mayDropOldest: false,
     store: createMemoryStore(disk),
     platform,
-    tell: () => {},
     onFatal: (error) => {
       throw error;
     },

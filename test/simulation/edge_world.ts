@@ -3,18 +3,17 @@
  * on one virtual clock. Also the checkers of what may be in Kafka. It decides no faults: tests do.
  */
 import assert from "node:assert/strict";
-import { createAccess } from "../../src/access/access.ts";
 import { type Engine, openEngine } from "../../src/gateway/engine.ts";
 import { Edge, type EdgeSettings } from "../../src/kafka/edge.ts";
 import { DEAD_LETTER_KAFKA_TOPIC, UPLINK_KAFKA_TOPIC } from "../../src/kafka/kafka_names.ts";
 import type { FetchedRecord } from "../../src/kafka/kafka_port.ts";
 import { parseRoutes, type Routes } from "../../src/kafka/routes.ts";
-import { DEFAULT_LIMITS } from "../../src/limits.ts";
 import type { DownlinkPosition } from "../../src/log/entry.ts";
 import { createMemoryStore, MemoryDisk } from "../../src/log/memory_store.ts";
 import type { Message } from "../../src/mqtt/message.ts";
 import type { Loss } from "../../src/ports.ts";
 import { createRouter } from "../../src/run/router.ts";
+import { ENGINE_DEFAULTS } from "../support/engine.ts";
 import { SimKafka } from "./sim_kafka.ts";
 import type { SimLink } from "./sim_link.ts";
 import { ProcessClock, settle, VirtualClock, VirtualPlatform } from "./virtual_clock.ts";
@@ -241,17 +240,13 @@ export class Box {
       payloadBytesMax: (kafkaTopic) => parts.edge?.payloadBytesMax(kafkaTopic),
     });
     const engine = await this.#world.run(openEngine({
-      access: createAccess({ allowAnonymous: true, passwords: undefined }),
-      limits: DEFAULT_LIMITS,
-      announced: { responseTopicPrefix: "response/", serverReference: undefined },
+      ...ENGINE_DEFAULTS,
       router,
       site: this.site,
       logBytesMax: this.#options.logBytesMax ?? 1_073_741_824,
-      groupMs: 0,
       mayDropOldest: this.#options.routes.includes("drop-oldest"),
       store: createMemoryStore(this.disk),
       platform,
-      tell: () => {},
       onFatal: (error) => this.fatal = error,
     }));
     const edge = new Edge({

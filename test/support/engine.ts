@@ -8,6 +8,7 @@ import type { Packet } from "mqtt-packet";
 import { createAccess } from "../../src/access/access.ts";
 import type { Engine, EngineOptions } from "../../src/gateway/engine.ts";
 import { openEngine } from "../../src/gateway/engine.ts";
+import type { SysSource } from "../../src/gateway/sys_topics.ts";
 import type { Receiving, Transport } from "../../src/gateway/transport.ts";
 import { DEFAULT_LIMITS } from "../../src/limits.ts";
 import { createMemoryStore, MemoryDisk } from "../../src/log/memory_store.ts";
@@ -91,13 +92,31 @@ export type TestEngineOptions =
   & Partial<
     Pick<
       EngineOptions,
-      "limits" | "announced" | "router" | "access" | "logBytesMax" | "site" | "groupMs" | "mayDropOldest"
+      "limits" | "announced" | "sys" | "router" | "access" | "logBytesMax" | "site" | "groupMs" | "mayDropOldest"
     >
   >
   & {
     /** Notes the state at every commit, see `digestOnDisk`: costs a walk over all sessions each time. */
     readonly noteDigests?: boolean;
   };
+
+/** What `$SYS` shows of the process. */
+export const SYS_SOURCE: SysSource = {
+  version: "0.0.0-test",
+  logBytesMax: 1_073_741_824,
+  memoryBytes: () => 123_456_789,
+  uplink: () => undefined,
+};
+
+/** What tests of other things leave as it is. */
+export const ENGINE_DEFAULTS: Pick<EngineOptions, "access" | "limits" | "announced" | "sys" | "groupMs" | "tell"> = {
+  access: createAccess({ allowAnonymous: true, passwords: undefined }),
+  limits: DEFAULT_LIMITS,
+  announced: { responseTopicPrefix: "response/", serverReference: undefined },
+  sys: { intervalSeconds: 10, source: SYS_SOURCE },
+  groupMs: 0,
+  tell: () => {},
+};
 
 /** One gateway on one disk, which can be killed and started again. */
 export class TestGateway {
@@ -128,18 +147,14 @@ export class TestGateway {
 
   async start(): Promise<void> {
     this.#engine = await openEngine({
-      access: createAccess({ allowAnonymous: true, passwords: undefined }),
-      limits: DEFAULT_LIMITS,
-      announced: { responseTopicPrefix: "response/", serverReference: undefined },
+      ...ENGINE_DEFAULTS,
       router: { route: () => undefined, payloadBytesMax: () => undefined },
       site: undefined,
       logBytesMax: 1_073_741_824,
-      groupMs: 0,
       mayDropOldest: false,
       ...this.#options,
       store: this.#noting(createMemoryStore(this.disk)),
       platform: this.platform,
-      tell: () => {},
       onFatal: (error) => this.fatal = error,
     });
     await this.quiet();

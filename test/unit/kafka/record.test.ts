@@ -240,6 +240,14 @@ test("a header mqtt-topic names the topic, and one that does not fit leaves it t
   assert.equal(topicOf(null), "a/b");
 });
 
+test("a record cannot say what only the gateway says", () => {
+  const routes = routesOf("$SYS/# <- t");
+  const result = down(fetched({ headers: [["mqtt-topic", bytes("$SYS/broker/uptime")]] }), { routes });
+  assert.ok("error" in result && result.error.includes("$SYS/broker/uptime"), JSON.stringify(result));
+  const bridge = down(fetched({ headers: [["mqtt-topic", bytes("$SYS/broker/connection/b/state")]] }), { routes });
+  assert.ok("message" in bridge, "bridges announce themselves");
+});
+
 test("on the way down the expiry is what is left, rounded up, and an expired record is skipped", () => {
   const at = (ageMs: number, seconds = "10"): MessageResult =>
     down(fetched({ headers: [["mqtt-expiry", bytes(seconds)]] }), { nowMs: NOW_MS + ageMs });
