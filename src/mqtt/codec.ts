@@ -83,11 +83,14 @@ export function encodePacket(packet: OutgoingPacket, version: ProtocolVersion): 
       }, version);
     case "disconnect":
       if (version !== 5) return NOTHING;
+      // [MQTT5-3.14.2-2] no session expiry. mqtt-packet would add an empty list of properties.
+      if (packet.reasonString === undefined && packet.serverReference === undefined) {
+        return new Uint8Array([0xe0, 1, packet.reasonCode]);
+      }
       return write({
         cmd: "disconnect",
         reasonCode: packet.reasonCode,
         properties: properties({
-          sessionExpiryInterval: packet.sessionExpirySeconds,
           reasonString: packet.reasonString,
           serverReference: packet.serverReference,
         }),
@@ -118,23 +121,24 @@ function encodeConnack(packet: ConnackPacket, version: ProtocolVersion): Uint8Ar
     cmd: "connack",
     sessionPresent: packet.sessionPresent && packet.reasonCode === REASON.success, // [MQTT5-3.2.2-6]
     reasonCode: packet.reasonCode,
+    // The order is of no meaning to a client; it is the one in which other brokers write, so that captures compare.
     properties: properties({
       sessionExpiryInterval: from.sessionExpirySeconds,
-      receiveMaximum: from.receiveMaximum,
-      maximumQoS: from.maximumQoS,
+      serverKeepAlive: from.serverKeepAliveSeconds,
+      topicAliasMaximum: from.topicAliasMaximum,
+      assignedClientIdentifier: from.assignedClientId,
+      authenticationMethod: from.authenticationMethod,
+      authenticationData: from.authenticationData,
       retainAvailable: from.retainAvailable,
       maximumPacketSize: from.maximumPacketBytes,
-      assignedClientIdentifier: from.assignedClientId,
-      topicAliasMaximum: from.topicAliasMaximum,
-      reasonString: from.reasonString,
+      receiveMaximum: from.receiveMaximum,
+      maximumQoS: from.maximumQoS,
       wildcardSubscriptionAvailable: from.wildcardSubscriptionAvailable,
       subscriptionIdentifiersAvailable: from.subscriptionIdsAvailable,
       sharedSubscriptionAvailable: from.sharedSubscriptionAvailable,
-      serverKeepAlive: from.serverKeepAliveSeconds,
       responseInformation: from.responseInformation,
       serverReference: from.serverReference,
-      authenticationMethod: from.authenticationMethod,
-      authenticationData: from.authenticationData,
+      reasonString: from.reasonString,
     }),
   }, version);
 }

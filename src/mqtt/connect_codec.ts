@@ -6,7 +6,7 @@ import type { ConnectPacket, ProtocolVersion, Will } from "./packet.ts";
 import { SESSION_NEVER_EXPIRES } from "./packet.ts";
 import { malformed, type PacketReader, protocolBreach } from "./packet_reader.ts";
 import { messageProperties, type Properties, PROPERTY_PLACE, readProperties } from "./property_table.ts";
-import { ProtocolError, REASON } from "./reason_codes.ts";
+import { ProtocolError, REASON, UnansweredError } from "./reason_codes.ts";
 import { topicNameError } from "./topics.ts";
 
 /** Connect Flags (§3.1.2.3). */
@@ -45,8 +45,9 @@ export function readProtocolVersion(reader: PacketReader): ProtocolVersion {
   const level = reader.byte();
   if (name === "MQIsdp" && level === 3) return 3;
   if (name === "MQTT" && (level === 4 || level === 5)) return level;
-  // Bridges set the highest bit of the level they mean and come again without it.
-  throw new UnsupportedVersionError((level & 0x7f) >= 5 ? 5 : 4, `Protocol level ${level} of ${name} is not supported`);
+  // Bridges set the highest bit of the level they mean and come again without it, when they are told so in its words.
+  const answerVersion = level === 0x83 || level === 0x84 ? 4 : 5;
+  throw new UnsupportedVersionError(answerVersion, `Protocol level ${level} of ${name} is not supported`);
 }
 
 /** Reads what follows the Protocol Level. Throws ProtocolError. */
@@ -55,11 +56,9 @@ export function readConnect(reader: PacketReader, version: ProtocolVersion): Con
   checkFlags(flags, version);
   const keepAliveSeconds = reader.uint16();
   const properties = version === 5 ? readProperties(reader, PROPERTY_PLACE.connect) : undefined;
-  const clientId = reader.string();
+  const clientId = readClientId(reader, version);
   const will = (flags & FLAG.will) === 0 ? undefined : readWill(reader, flags, version);
-  // MQTT 3.1 §3: the Remaining Length takes precedence over these two flags.
-  const userName = (flags & FLAG.userName) !== 0 && !endsEarly(reader, version) ? reader.string() : undefined;
-  const password = (flags & FLAG.password) !== 0 && !endsEarly(reader, version) ? reader.binary() : undefined;
+  const [userName, password] = unanswered(() => readCredentials(reader, flags, version));
   reader.expectEnd();
   const cleanStart = (flags & FLAG.clean) !== 0;
   return {
@@ -101,7 +100,7 @@ function capabilities(properties: Properties | undefined): Capabilities {
     maximumPacketBytes: properties?.maximumPacketSize,
     topicAliasMaximum: properties?.topicAliasMaximum ?? 0,
     requestResponseInformation: properties?.requestResponseInformation ?? false,
-    requestProblemInformation: properties?.requestProblemInformation ?? true,
+    requestProblemInformation: properties?.requestProblemInformation ?? false,
     authenticationMethod: properties?.authenticationMethod,
     authenticationData: properties?.authenticationData,
     userProperties: properties?.userProperties ?? [],
@@ -109,8 +108,8 @@ function capabilities(properties: Properties | undefined): Capabilities {
 }
 
 function checkFlags(flags: number, version: ProtocolVersion): void {
-  // [MQTT3-3.1.2-3] [MQTT5-3.1.2-3]
-  if ((flags & FLAG.reserved) !== 0) throw malformed("The reserved flag of CONNECT must be 0");
+  // [MQTT3-3.1.2-3] [MQTT5-3.1.2-3]; MQTT 3.1 calls it unused.
+  if ((flags & FLAG.reserved) !== 0 && version !== 3) throw malformed("The reserved flag of CONNECT must be 0");
   if ((flags & FLAG.willQos) === FLAG.willQos) throw malformed("A will must not have QoS 3"); // [MQTT3-3.1.2-14] [MQTT5-3.1.2-12]
   // [MQTT3-3.1.2-13] [MQTT3-3.1.2-15] [MQTT5-3.1.2-11] [MQTT5-3.1.2-13]
   if ((flags & FLAG.will) === 0 && (flags & (FLAG.willQos | FLAG.willRetain)) !== 0) {
@@ -122,15 +121,33 @@ function checkFlags(flags: number, version: ProtocolVersion): void {
   }
 }
 
+function readClientId(reader: PacketReader, version: ProtocolVersion): string {
+  const clientId = reader.text();
+  if (clientId !== undefined) return clientId;
+  const why = "The client identifier is not well-formed UTF-8 or holds control characters";
+  throw version === 5 ? new ProtocolError(REASON.clientIdNotValid, why) : malformed(why);
+}
+
+/** MQTT 3.1 §3: the Remaining Length takes precedence over the two flags. */
+function readCredentials(
+  reader: PacketReader,
+  flags: number,
+  version: ProtocolVersion,
+): readonly [userName: string | undefined, password: Uint8Array | undefined] {
+  const endsEarly = (): boolean => version === 3 && reader.remaining === 0;
+  return [
+    (flags & FLAG.userName) !== 0 && !endsEarly() ? reader.string() : undefined,
+    (flags & FLAG.password) !== 0 && !endsEarly() ? reader.binary() : undefined,
+  ];
+}
+
 function readWill(reader: PacketReader, flags: number, version: ProtocolVersion): Will {
   const properties = version === 5 ? readProperties(reader, PROPERTY_PLACE.will) : undefined;
-  const topicName = reader.string();
-  const error = topicNameError(topicName);
-  if (error !== undefined) throw new ProtocolError(REASON.topicNameInvalid, error);
+  const [topicName, payload] = unanswered(() => [readWillTopic(reader), reader.binary()] as const);
   const qosBits = (flags & FLAG.willQos) >> 3;
   return {
     topicName,
-    payload: reader.binary(),
+    payload,
     qos: qosBits === 0 ? 0 : qosBits === 1 ? 1 : 2,
     retain: (flags & FLAG.willRetain) !== 0,
     delaySeconds: properties?.willDelayInterval ?? 0,
@@ -138,6 +155,22 @@ function readWill(reader: PacketReader, flags: number, version: ProtocolVersion)
   };
 }
 
-function endsEarly(reader: PacketReader, version: ProtocolVersion): boolean {
-  return version === 3 && reader.remaining === 0;
+function readWillTopic(reader: PacketReader): string {
+  const topicName = reader.string();
+  const error = topicNameError(topicName);
+  if (error !== undefined) throw malformed(error); // [MQTT3-4.7.3-1] [MQTT5-4.7.3-1]
+  return topicName;
+}
+
+/**
+ * A CONNECT whose will or credentials cannot be read has lost its way behind the client identifier: nothing is said to
+ * whoever sent that. What the standard leaves open here (§4.13) other brokers answer so, too.
+ */
+function unanswered<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof ProtocolError) throw new UnansweredError(error.reasonCode, error.message);
+    throw error;
+  }
 }

@@ -178,7 +178,9 @@ export class Decoder {
     // MQTT 3.1 has DUP on its packets with QoS 1, which are those with the flags 0010.
     const flags = version === 3 && required === 2 ? firstByte & 0x0f & ~DUP : firstByte & 0x0f;
     // [MQTT3-2.2.2-2] [MQTT5-2.1.3-1] [MQTT3-3.6.1-1] [MQTT3-3.8.1-1] [MQTT3-3.10.1-1]
-    if (required !== ANY_FLAGS && flags !== required) throw malformed(`Packet type ${type} must not have the flags ${firstByte & 0x0f}`);
+    if (required !== ANY_FLAGS && flags !== required) {
+      throw malformed(`Packet type ${type} must not have the flags ${firstByte & 0x0f}`);
+    }
     if (SERVER_TYPES.has(type)) throw protocolBreach(`A client must not send packets of type ${type}`);
   }
 }

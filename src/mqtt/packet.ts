@@ -36,7 +36,7 @@ export interface ConnectPacket {
   readonly maximumPacketBytes: number | undefined;
   readonly topicAliasMaximum: number;
   readonly requestResponseInformation: boolean;
-  /** False: reason strings and user properties only on PUBLISH, CONNACK and DISCONNECT. */
+  /** Whether the client says 1; one that says nothing counts as one that says 0. */
   readonly requestProblemInformation: boolean;
   readonly authenticationMethod: string | undefined;
   readonly authenticationData: Uint8Array | undefined;

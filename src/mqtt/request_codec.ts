@@ -64,7 +64,10 @@ export function readDisconnect(reader: PacketReader, version: ProtocolVersion): 
   const reasonCode = reader.byte();
   if (!DISCONNECT_REASONS.has(reasonCode)) {
     // [MQTT5-3.14.2-1]; whoever disconnects does not read an answer.
-    throw new UnansweredError(REASON.protocolError, `Reason code ${reasonCode} must not stand in a client's DISCONNECT`);
+    throw new UnansweredError(
+      REASON.protocolError,
+      `Reason code ${reasonCode} must not stand in a client's DISCONNECT`,
+    );
   }
   // With less than two bytes there is no Property Length (§3.14.2.2.1).
   const properties = reader.remaining === 0 ? undefined : readProperties(reader, PROPERTY_PLACE.disconnect);

@@ -94,7 +94,7 @@ interface Request {
   /** Follows each filter. */
   readonly options: readonly number[];
   /** The answer to one filter that there was no subscription to. */
-  answer(version: Version): Step;
+  readonly answer: (version: Version) => Step;
   readonly statements: string;
 }
 

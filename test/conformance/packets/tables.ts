@@ -1,7 +1,19 @@
-/** All tables of packet sequences by what they are about. Whoever adds a table adds it here; the tests that run them do not change. */
+/** All tables of packet sequences by what they are about. Whoever adds a table adds it here; what runs them does not change. */
 import type { Sequence } from "../../support/sequences.ts";
+import { ACKNOWLEDGEMENTS } from "./acknowledgements.ts";
+import { CONNECTS } from "./connects.ts";
+import { DISCONNECTS } from "./disconnects.ts";
+import { FLOWS } from "./flows.ts";
 import { PINGS } from "./pings.ts";
+import { PUBLISHES } from "./publishes.ts";
+import { SUBSCRIPTIONS } from "./subscriptions.ts";
 
 export const TABLES: ReadonlyMap<string, readonly Sequence[]> = new Map([
+  ["connects", CONNECTS],
+  ["disconnects", DISCONNECTS],
   ["pings", PINGS],
+  ["flows", FLOWS],
+  ["publishes", PUBLISHES],
+  ["acknowledgements", ACKNOWLEDGEMENTS],
+  ["subscriptions", SUBSCRIPTIONS],
 ]);

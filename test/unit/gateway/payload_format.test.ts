@@ -12,7 +12,8 @@ test("a QoS 1 or 2 payload that is not the text it is said to be is refused with
   const gateway = await TestGateway.start();
   const subscriber = await gateway.connect({ clientId: "s", protocolVersion: 5 });
   subscriber.send(subscribe("t", 2));
-  const publisher = await gateway.connect({ clientId: "p", protocolVersion: 5 });
+  const properties = { requestProblemInformation: true };
+  const publisher = await gateway.connect({ clientId: "p", protocolVersion: 5, properties });
   publisher.send(publish("t", 1, 1, NO_TEXT, { ...SAYS_TEXT, retain: true }));
   publisher.send(publish("t", 2, 2, NO_TEXT, SAYS_TEXT));
   publisher.send(publish("t", 1, 3, "grüße", SAYS_TEXT));

@@ -78,7 +78,7 @@ const qualities = fc.constantFrom<QoS>(0, 1, 2);
 const packetIds = fc.integer({ min: 1, max: 65_535 });
 const uint32s = fc.oneof(fc.constantFrom(0, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff), fc.nat());
 export const texts: fc.Arbitrary<string> = fc.string({ unit: "binary", maxLength: 60 }).map((text) =>
-  [...text].map((character) => (hasDiscouragedCharacter(character) ? "-" : character)).join("")
+  Array.from(text, (character) => (hasDiscouragedCharacter(character) ? "-" : character)).join("")
 );
 const binaries = fc.uint8Array({ maxLength: 100 });
 

@@ -284,7 +284,7 @@ test("SUBACK, UNSUBACK, PINGRESP, DISCONNECT and AUTH have the form of their ver
     [{ type: "pingresp" }, 4, [0xd0, 0]],
     [{ type: "disconnect", reasonCode: 0x8e }, 3, []],
     [{ type: "disconnect", reasonCode: 0x8e }, 4, []],
-    [{ type: "disconnect", reasonCode: 0x8e }, 5, [0xe0, 2, 0x8e, 0]],
+    [{ type: "disconnect", reasonCode: 0x8e }, 5, [0xe0, 1, 0x8e]],
     [{ type: "disconnect", reasonCode: 0x9c, serverReference: "b" }, 5, [0xe0, 6, 0x9c, 4, 28, 0, 1, 98]],
     [{ type: "auth", reasonCode: 0x18, authenticationMethod: "m" }, 5, [0xf0, 6, 0x18, 4, 21, 0, 1, 109]],
     [{ type: "auth", reasonCode: 0x18, authenticationMethod: "m" }, 4, []],

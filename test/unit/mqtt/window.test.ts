@@ -5,7 +5,7 @@ import { packetIdOf, Places } from "../../../src/mqtt/places.ts";
 import { Window } from "../../../src/mqtt/window.ts";
 import { test } from "../../support/test.ts";
 
-const DELIVERY = { qos: 1, retainAsPublished: false, subscriptionIds: [], retained: false } as const;
+const DELIVERY = { qos: 1, retainAsPublished: false, subscriptionIds: [], retained: false, shared: undefined } as const;
 
 interface ModelPlace {
   readonly place: number;
