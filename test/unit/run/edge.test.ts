@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import type { Packet } from "mqtt-packet";
 import { type MetricName, METRICS } from "../../../src/telemetry/metric_table.ts";
+import { VERSION } from "../../../src/version.ts";
 import { SimClient } from "../../simulation/sim_client.ts";
 import { SimKafka } from "../../simulation/sim_kafka.ts";
 import { VirtualPlatform } from "../../simulation/virtual_clock.ts";
@@ -62,6 +63,32 @@ function recordsOf(kafka: SimKafka, kafkaTopic: string): readonly (readonly [key
     kafka.committed(kafkaTopic, partition).map(({ key, value }) => [text(key), text(value)] as const)
   );
 }
+
+test("$SYS shows version, memory and the way to Kafka, at the pace that is configured", async (t) => {
+  const { kafka, start } = world(t);
+  const program = await start({ TRIBUTARY_SYS_INTERVAL_SECONDS: "2" });
+  await program.advance(1_000);
+  const client = await program.connect();
+  client.send({ cmd: "subscribe", messageId: 1, subscriptions: [{ topic: "$SYS/broker/#", qos: 0 }] });
+  const said = new Map<string, string>();
+  const read = (): void => {
+    for (const { topic, payload } of client.take("publish")) said.set(topic.slice(12), payload.toString());
+  };
+  await program.advance(250);
+  read();
+  assert.equal(said.get("version"), `tributary version ${VERSION}`);
+  assert.equal(said.get("heap/current"), "50000000");
+  assert.equal(said.get("log/budget/bytes"), String(2 ** 30));
+  assert.deepEqual([said.get("uplink/state"), said.get("uplink/backlog/messages")], ["running", "0"]);
+  kafka.link("plant-7").reachable = false;
+  client.send(publish("a/b"));
+  await program.advance(4_000);
+  read();
+  assert.equal(said.get("uplink/state"), "waiting");
+  assert.equal(said.get("uplink/backlog/messages"), "1");
+  assert.ok(Number(said.get("uplink/backlog/bytes")) > 0);
+  assert.ok(Number(said.get("uplink/lag/seconds")) >= 2, said.get("uplink/lag/seconds"));
+});
 
 test("the first lines name site, brokers and routes; then it says that Kafka has everything", async (t) => {
   const { start } = world(t);
