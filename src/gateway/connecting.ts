@@ -188,6 +188,7 @@ export class Connecting {
     );
     connection.session = session;
     this.onAdmitted();
+    connection.limitPackets(this.#maximumPacketBytes(packet));
     connection.topicAliasMaximum = packet.protocolVersion === 5 ? limits.topicAliasMaximum : 0;
     connection.window = new Window(session.places, {
       countMax: Math.min(packet.receiveMaximum, limits.windowMax),
@@ -220,6 +221,13 @@ export class Connecting {
     return packet.keepAliveSeconds === 0 ? keepAliveMaxSeconds : Math.min(packet.keepAliveSeconds, keepAliveMaxSeconds);
   }
 
+  /** A 3.1.1 client, which cannot be told, could only be closed for a larger packet, and would send it again. */
+  #maximumPacketBytes({ protocolVersion }: ConnectPacket): number {
+    const { limits, router } = this.#hub;
+    if (protocolVersion !== 5) return limits.maximumPacketBytes;
+    return Math.min(limits.maximumPacketBytes, router.packetBytesMax() ?? Infinity);
+  }
+
   #connack(
     connection: Connection,
     session: Session,
@@ -242,7 +250,7 @@ export class Connecting {
         ...(packet.clientId === "" ? { assignedClientId: session.clientId } : {}),
         ...(keepAliveSeconds === packet.keepAliveSeconds ? {} : { serverKeepAliveSeconds: keepAliveSeconds }),
         receiveMaximum: limits.receiveMaximum,
-        maximumPacketBytes: limits.maximumPacketBytes,
+        maximumPacketBytes: this.#maximumPacketBytes(packet),
         topicAliasMaximum: limits.topicAliasMaximum,
         ...(responseInformation === undefined ? {} : { responseInformation }),
       },

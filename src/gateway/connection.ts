@@ -105,6 +105,11 @@ export class Connection implements Receiving {
     options.transport.onDrain = () => this.#drained();
   }
 
+  /** Largest packet taken from now on: what is announced, or less than that. */
+  limitPackets(bytesMax: number): void {
+    this.#decoder.limitPackets(bytesMax);
+  }
+
   /** 3.1.1 until the CONNECT is known. */
   get version(): ProtocolVersion {
     return this.#decoder.protocolVersion ?? 4;

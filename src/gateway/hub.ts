@@ -18,6 +18,8 @@ export interface Router {
   route(topicName: string): RouteChoice | undefined;
   /** Largest payload the Kafka topic takes, as far as it is known. */
   payloadBytesMax(kafkaTopic: string): number | undefined;
+  /** Largest packet worth sending to the gateway because whatever is in it must go to Kafka, as far as it is known. */
+  packetBytesMax(): number | undefined;
 }
 
 /** What the operator wants clients to be told, besides the limits. */

@@ -79,6 +79,11 @@ export class Decoder {
     return this.#version;
   }
 
+  /** Changes the limit for the packets after the CONNECT. */
+  limitPackets(bytesMax: number): void {
+    this.#framing.packetBytesMax = bytesMax;
+  }
+
   /** Memory held for bytes not yet returned as packets: at most the chunks pushed plus twice what arrived of one packet. */
   get bufferedBytes(): number {
     return this.#framing.bufferedBytes;

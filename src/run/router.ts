@@ -1,10 +1,15 @@
 /** The routes as the gateway asks for them: the choice that goes into the log with a message. */
 import type { Router } from "../gateway/hub.ts";
 import type { Routes, UpRoute } from "../kafka/routes.ts";
+import { LIMITS } from "../limits.ts";
 import type { RouteChoice } from "../log/entry.ts";
 
 /** Embedded mode: nothing has a route. */
-export const NO_ROUTES: Router = { route: () => undefined, payloadBytesMax: () => undefined };
+export const NO_ROUTES: Router = {
+  route: () => undefined,
+  payloadBytesMax: () => undefined,
+  packetBytesMax: () => undefined,
+};
 
 /** `payloadBytesMax`: what Kafka said about its topics, as far as it is known. */
 export function createRouter(
@@ -29,7 +34,28 @@ export function createRouter(
       return choice;
     },
     payloadBytesMax: options.payloadBytesMax,
+    packetBytesMax: () => packetBytesMax(routes, options.payloadBytesMax),
   };
+}
+
+/**
+ * A packet and the record that is made of it hold nearly the same, so what the most generous Kafka topic takes bounds both;
+ * unless something stays here, or a topic is not known: those that come from captures are not known beforehand.
+ */
+function packetBytesMax(
+  { everythingGoesUp, rules }: Routes,
+  payloadBytesMax: (kafkaTopic: string) => number | undefined,
+): number | undefined {
+  if (!everythingGoesUp) return undefined;
+  let bytesMax = 0;
+  for (const { direction, target } of rules) {
+    if (direction === "<-") continue;
+    const kafkaTopic = target?.literalKafkaTopic;
+    const payloadBytes = kafkaTopic === undefined ? undefined : payloadBytesMax(kafkaTopic);
+    if (payloadBytes === undefined) return undefined;
+    bytesMax = Math.max(bytesMax, payloadBytes);
+  }
+  return bytesMax + LIMITS.recordOverheadBytes;
 }
 
 function choiceOf(

@@ -148,7 +148,7 @@ export class TestGateway {
   async start(): Promise<void> {
     this.#engine = await openEngine({
       ...ENGINE_DEFAULTS,
-      router: { route: () => undefined, payloadBytesMax: () => undefined },
+      router: { route: () => undefined, payloadBytesMax: () => undefined, packetBytesMax: () => undefined },
       site: undefined,
       logBytesMax: 1_073_741_824,
       mayDropOldest: false,

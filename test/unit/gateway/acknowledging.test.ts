@@ -22,6 +22,7 @@ const ROUTE = {
 const router: Router = {
   route: (topicName) => topicName.startsWith("up/") ? ROUTE : undefined,
   payloadBytesMax: () => undefined,
+  packetBytesMax: () => undefined,
 };
 
 test("[MQTT5-4.6.0-2] a refusal behind a PUBLISH that waits for Kafka waits with it", async () => {

@@ -159,3 +159,34 @@ test("[MQTT5-3.1.2-24] a client that takes no packet as large as the CONNACK is 
     assert.deepEqual([client.take("connack").length, client.isEnded], isTaken ? [1, false] : [0, true]);
   }
 });
+
+test("where every message goes to Kafka, MQTT 5 clients are told what Kafka takes, as soon as it is known", async () => {
+  let kafkaBytesMax: number | undefined;
+  const router = { route: () => undefined, payloadBytesMax: () => undefined, packetBytesMax: () => kafkaBytesMax };
+  const gateway = await TestGateway.start({ limits: completeLimits({ maximumPacketBytes: 5_000 }), router });
+  /** A PUBLISH of so many bytes; what the client gets for it. */
+  const attempt = async (version: 4 | 5, packetBytes: number): Promise<unknown> => {
+    const client = await gateway.connect({ clientId: `c${version}`, protocolVersion: version, keepalive: 60 });
+    const [connack] = client.take("connack");
+    const around = version === 5 ? 9 : 8; // 1 + 2 + 2 + 1 + 2, and the length of no properties
+    client.send(publish("t", 1, 1, "x".repeat(packetBytes - around)));
+    await gateway.quiet();
+    const [answer] = client.received;
+    const isTaken = answer?.cmd === "puback";
+    return [
+      connack?.properties?.maximumPacketSize,
+      isTaken,
+      answer?.cmd === "disconnect" ? answer.reasonCode : undefined,
+    ];
+  };
+  assert.deepEqual(await attempt(5, 5_000), [5_000, true, undefined]);
+  kafkaBytesMax = 3_000;
+  assert.deepEqual(await attempt(5, 2_999), [3_000, true, undefined]);
+  assert.deepEqual(await attempt(5, 3_000), [3_000, true, undefined]);
+  assert.deepEqual(await attempt(5, 3_001), [3_000, false, 0x95]);
+  assert.deepEqual(await attempt(4, 5_000), [undefined, true, undefined], "3.1.1 cannot be told");
+  assert.deepEqual(await attempt(4, 5_001), [undefined, false, undefined]);
+  kafkaBytesMax = 6_000;
+  assert.deepEqual(await attempt(5, 5_000), [5_000, true, undefined]);
+  assert.deepEqual(await attempt(5, 5_001), [5_000, false, 0x95]);
+});

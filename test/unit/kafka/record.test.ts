@@ -364,8 +364,8 @@ const anyMessage: fc.Arbitrary<Message> = fc.record({
   properties: fc.option(anyProperties, { nil: undefined }),
   clientId: mqttText,
   receivedMs: fc.integer({ min: 0, max: NOW_MS }),
-}, { noNullPrototype: true }).map((message) =>
-  message.properties?.payloadIsUtf8 === true ? { ...message, payload: bytes(message.topicName) } : message
+}, { noNullPrototype: true }).map((any) =>
+  any.properties?.payloadIsUtf8 === true ? { ...any, payload: bytes(any.topicName) } : any
 );
 
 test("a message survives the way up and down byte for byte", () => {

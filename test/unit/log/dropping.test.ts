@@ -34,6 +34,7 @@ test("the oldest droppable messages make room, each has a line in the ledger, th
   const router = {
     route: (topicName: string) => ({ ...ROUTE, dropOldest: !topicName.startsWith("keep/") }),
     payloadBytesMax: () => undefined,
+    packetBytesMax: () => undefined,
   };
   const gateway = await TestGateway.start({ logBytesMax: LIMITS.headRoomBytes * 2, router, mayDropOldest: true });
   const client = await gateway.connect({ clientId: "c", protocolVersion: 5 });
@@ -62,7 +63,11 @@ test("the oldest droppable messages make room, each has a line in the ledger, th
 });
 
 test("what may be on its way to Kafka is not given up, and is there to be sent again", async () => {
-  const router = { route: () => ({ ...ROUTE, dropOldest: true }), payloadBytesMax: () => undefined };
+  const router = {
+    route: () => ({ ...ROUTE, dropOldest: true }),
+    payloadBytesMax: () => undefined,
+    packetBytesMax: () => undefined,
+  };
   const gateway = await TestGateway.start({ logBytesMax: LIMITS.headRoomBytes * 2, router, mayDropOldest: true });
   const client = await gateway.connect({ clientId: "c", protocolVersion: 5 });
   const payload = "p".repeat(5_000);

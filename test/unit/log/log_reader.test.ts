@@ -31,6 +31,7 @@ test("a page of routed messages ends with what is on disk, not with positions th
   const router = {
     route: (topicName: string) => topicName === "up" ? ROUTE : undefined,
     payloadBytesMax: () => undefined,
+    packetBytesMax: () => undefined,
   };
   const gateway = await TestGateway.start({ router });
   const client = await gateway.connect({ clientId: "c" });

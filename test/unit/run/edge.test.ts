@@ -256,6 +256,24 @@ test("a payload larger than its Kafka topic takes is refused at PUBLISH, once th
   await shows(program, `losses_total{reason="kafka-refused"}`, 1);
 });
 
+test("what no Kafka topic takes is announced to those who connect once Kafka has told", async (t) => {
+  const { kafka, start } = world(t);
+  const small = { partitions: 1, configs: { "max.message.bytes": "20000" } };
+  kafka.createTopic({ kafkaTopic: "small", ...small });
+  const announced = async (routes: string): Promise<unknown> => {
+    const program = await start({ TRIBUTARY_ROUTES: routes });
+    await program.advance(2_000);
+    const client = await program.connect({ protocolVersion: 5 });
+    await program.stop();
+    return client.take("connack")[0]?.properties?.maximumPacketSize;
+  };
+  assert.equal(await announced("# -> small"), 20_000);
+  assert.equal(await announced("a/# -> mqtt-messages\n# -> small"), 1_048_588, "the most generous one");
+  assert.equal(await announced("a/# -> small"), 2_000_000, "what is not under a/ stays here");
+  assert.equal(await announced("a/# -x\n# -> small"), 2_000_000, "what is under a/ stays here");
+  assert.equal(await announced("{a}/{rest#} -> t-{a}\n# -> small"), 2_000_000, "t-… may take more");
+});
+
 test("QoS 0 on a route finds the log full: delivered here, lost for Kafka", async (t) => {
   const program = await world(t).start();
   const client = await program.connect();
