@@ -112,7 +112,9 @@ test("[MQTT3-4.7.2-1] [MQTT5-4.7.2-1] a filter that begins with a wildcard gets 
 });
 
 test("they are in no log, in no queue, on no way to Kafka, and no retained messages", async () => {
-  const gateway = await TestGateway.start({ router: { route: () => ROUTE, payloadBytesMax: () => undefined } });
+  const gateway = await TestGateway.start({
+    router: { route: () => ROUTE, payloadBytesMax: () => undefined, packetBytesMax: () => undefined },
+  });
   const client = await gateway.connect({ clientId: "absent", clean: false });
   client.send(subscribe("$SYS/#", 2));
   await gateway.quiet();
