@@ -6,8 +6,12 @@
 
 import { LIMITS } from "../limits.ts";
 import type { PeerTls } from "../ports.ts";
+import type { Exchange, ExchangeRequest } from "./exchange.ts";
 import type { Passwords } from "./password_file.ts";
 import { equalBytes, hashPassword, type PasswordHash } from "./password_hash.ts";
+import { createScram } from "./scram.ts";
+import type { ScramUsers } from "./scram_file.ts";
+import { mostCommon } from "./user_file.ts";
 
 /** Who a connection is, from a successful connect on; stored with the session as its owner. */
 export interface Identity {
@@ -65,19 +69,25 @@ export interface Access {
   readonly summary: string;
   /** Takes milliseconds of a worker thread for a password. Never rejects. */
   connect(request: ConnectRequest): Promise<ConnectDecision>;
+  /** Begins enhanced authentication, which takes the place of `connect`. Undefined: nobody authenticates by this method. */
+  exchange(request: ExchangeRequest): Exchange | undefined;
   /** Publish, subscribe, deliver: synchronous and cheap. */
   allows(request: AccessRequest): boolean;
 }
 
 export interface AccessOptions {
   readonly allowAnonymous: boolean;
-  /** Undefined: there are no users. */
+  /** Undefined: there are no users with a password in CONNECT. */
   readonly passwords: Passwords | undefined;
+  /** Undefined: there are no users of SCRAM-SHA-256. */
+  readonly scramUsers?: ScramUsers | undefined;
 }
 
 const ANONYMOUS: Identity = { user: undefined };
 
-export function createAccess({ allowAnonymous, passwords }: AccessOptions): Access {
+export function createAccess(options: AccessOptions): Access {
+  const { allowAnonymous, passwords, scramUsers } = options;
+  const scram = scramUsers === undefined ? undefined : createScram(scramUsers);
   const withTurn = createTurns(LIMITS.passwordChecksMax);
   const stranger = passwords === undefined ? undefined : strangerHash(passwords);
 
@@ -86,6 +96,7 @@ export function createAccess({ allowAnonymous, passwords }: AccessOptions): Acce
       return allowAnonymous ? { allowed: true, identity: ANONYMOUS } : { allowed: false, reason: "not-authorized" };
     }
     if (passwords === undefined || stranger === undefined) {
+      if (scramUsers !== undefined) return { allowed: false, reason: "bad-credentials" }; // a name needs its proof
       // Nobody checks a name here, so it must not become an identity: it would be anyone's to claim.
       return allowAnonymous ? { allowed: true, identity: ANONYMOUS } : { allowed: false, reason: "not-authorized" };
     }
@@ -101,23 +112,29 @@ export function createAccess({ allowAnonymous, passwords }: AccessOptions): Acce
   }
 
   return {
-    summary: summarize({ allowAnonymous, passwords }),
+    summary: summarize(options),
     connect: (request) => connect(request).catch(() => ({ allowed: false, reason: "unavailable" })), // cryptography failed
+    exchange: (request) => request.method === "SCRAM-SHA-256" ? scram?.(request) : undefined,
     allows: () => true, // without rules per topic name, who may connect may publish and subscribe
   };
 }
 
-function summarize({ allowAnonymous, passwords }: AccessOptions): string {
-  const users = passwords === undefined ? undefined : `${passwords.size} user${passwords.size === 1 ? "" : "s"}`;
-  if (users === undefined) return allowAnonymous ? "anyone may connect" : "nobody may connect";
-  return allowAnonymous ? `${users} with a password, and anyone without a user name` : `${users} with a password`;
+function summarize({ allowAnonymous, passwords, scramUsers }: AccessOptions): string {
+  const users = [
+    ...(passwords === undefined ? [] : [`${countOf(passwords)} with a password`]),
+    ...(scramUsers === undefined ? [] : [`${countOf(scramUsers)} with SCRAM-SHA-256`]),
+  ];
+  if (users.length === 0) return allowAnonymous ? "anyone may connect" : "nobody may connect";
+  return allowAnonymous ? `${users.join(", ")}, and anyone without a user name` : users.join(" and ");
+}
+
+function countOf(users: ReadonlyMap<string, unknown>): string {
+  return `${users.size} user${users.size === 1 ? "" : "s"}`;
 }
 
 /** A hash nobody can meet, with the method and cost that most users have. */
 function strangerHash(passwords: Passwords): PasswordHash {
-  const counts = new Map<number | undefined, number>();
-  for (const { iterations } of passwords.values()) counts.set(iterations, (counts.get(iterations) ?? 0) + 1);
-  const [iterations] = [...counts].reduce((most, next) => (next[1] > most[1] ? next : most));
+  const iterations = mostCommon([...passwords.values()].map((stored) => stored.iterations));
   return { iterations, salt: new Uint8Array(12), hash: new Uint8Array(64) };
 }
 

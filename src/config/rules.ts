@@ -5,7 +5,7 @@
 
 import { type ChosenLimits, headRoom, limitConflicts } from "../limits.ts";
 import { formatHostPort, isLoopback } from "./values.ts";
-import { limitVariable, type VariableName, VARIABLES, type Variables } from "./variables.ts";
+import { asksSomebody, limitVariable, type VariableName, VARIABLES, type Variables } from "./variables.ts";
 
 export interface RuleInput {
   readonly values: Variables;
@@ -39,26 +39,25 @@ function needs(variable: VariableName, other: VariableName): Rule {
 const LISTENER_RULES: readonly Rule[] = [
   {
     // No authentication and reachable from outside: the door would be open to anyone.
-    looksAt: ["TRIBUTARY_LISTEN", "TRIBUTARY_PASSWORD_FILE", "TRIBUTARY_ALLOW_ANONYMOUS"],
+    looksAt: ["TRIBUTARY_LISTEN", "TRIBUTARY_PASSWORD_FILE", "TRIBUTARY_SCRAM_FILE", "TRIBUTARY_ALLOW_ANONYMOUS"],
     check({ values }) {
-      if (values.TRIBUTARY_PASSWORD_FILE !== undefined || values.TRIBUTARY_ALLOW_ANONYMOUS !== undefined) {
-        return undefined;
-      }
+      if (asksSomebody(values) || values.TRIBUTARY_ALLOW_ANONYMOUS !== undefined) return undefined;
       const open = values.TRIBUTARY_LISTEN.find(({ host }) => !isLoopback(host));
       if (open === undefined) return undefined;
       const message =
         `${open.protocol}://${formatHostPort(open)} can be reached from other machines, but nothing says ` +
-        "who may connect: set TRIBUTARY_PASSWORD_FILE, or TRIBUTARY_ALLOW_ANONYMOUS=true to let anyone in";
+        "who may connect: set TRIBUTARY_PASSWORD_FILE or TRIBUTARY_SCRAM_FILE, or TRIBUTARY_ALLOW_ANONYMOUS=true " +
+        "to let anyone in";
       return { variable: "TRIBUTARY_LISTEN", message };
     },
   },
   {
-    looksAt: ["TRIBUTARY_PASSWORD_FILE", "TRIBUTARY_ALLOW_ANONYMOUS"],
+    looksAt: ["TRIBUTARY_PASSWORD_FILE", "TRIBUTARY_SCRAM_FILE", "TRIBUTARY_ALLOW_ANONYMOUS"],
     check: ({ values }) =>
-      values.TRIBUTARY_ALLOW_ANONYMOUS === false && values.TRIBUTARY_PASSWORD_FILE === undefined
+      values.TRIBUTARY_ALLOW_ANONYMOUS === false && !asksSomebody(values)
         ? {
           variable: "TRIBUTARY_ALLOW_ANONYMOUS",
-          message: "without TRIBUTARY_PASSWORD_FILE nobody could connect",
+          message: "without TRIBUTARY_PASSWORD_FILE or TRIBUTARY_SCRAM_FILE nobody could connect",
         }
         : undefined,
   },

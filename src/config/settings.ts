@@ -4,7 +4,14 @@ import { DEFAULT_ROUTES } from "../kafka/routes.ts";
 import { LIMIT_NAMES, type Limits } from "../limits.ts";
 import { MASK, type Texts } from "./texts.ts";
 import { formatBytes } from "./values.ts";
-import { limitVariable, type VariableDoc, type VariableGroup, VARIABLES, type Variables } from "./variables.ts";
+import {
+  asksSomebody,
+  limitVariable,
+  type VariableDoc,
+  type VariableGroup,
+  VARIABLES,
+  type Variables,
+} from "./variables.ts";
 
 /** `derived`: a default that follows other settings. */
 export type Origin = "default" | "derived" | "variable" | "file";
@@ -41,7 +48,7 @@ export function effectiveSettings(
 
 function derivedValues(values: Variables): Readonly<Record<string, string | undefined>> {
   return {
-    TRIBUTARY_ALLOW_ANONYMOUS: String(values.TRIBUTARY_PASSWORD_FILE === undefined),
+    TRIBUTARY_ALLOW_ANONYMOUS: String(!asksSomebody(values)),
     TRIBUTARY_ROUTES: values.TRIBUTARY_KAFKA_BROKERS === undefined ? undefined : foldLines(DEFAULT_ROUTES),
   };
 }

@@ -46,7 +46,7 @@ const DUP = 0x08;
 export interface DecoderOptions {
   /** Limit of a whole packet after CONNECT, header included: the Maximum Packet Size the gateway announces. */
   readonly maximumPacketBytes: number;
-  /** Limit of the CONNECT. */
+  /** Limit of the CONNECT, and of what comes before `admit` when that has an authentication method. */
   readonly preConnectMaximumPacketBytes: number;
   /** Shared by all connections. */
   readonly topicTable: TopicTable;
@@ -87,6 +87,11 @@ export class Decoder {
   /** Memory held for bytes not yet returned as packets: at most the chunks pushed plus twice what arrived of one packet. */
   get bufferedBytes(): number {
     return this.#framing.bufferedBytes;
+  }
+
+  /** It is known who it is: the limit is that of a client from now on. */
+  admit(): void {
+    this.#framing.packetBytesMax = this.#options.maximumPacketBytes;
   }
 
   /** Hands over a chunk, which must not change afterwards. Ignored after a failure. */
@@ -131,7 +136,8 @@ export class Decoder {
       const packet = readConnect(reader, version);
       this.#connected = true;
       this.#authenticates = packet.authenticationMethod !== undefined;
-      this.#framing.packetBytesMax = this.#options.maximumPacketBytes;
+      // With an authentication method it is not yet known who it is (MQTT 5 §4.12).
+      if (packet.authenticationMethod === undefined) this.admit();
       return packet;
     }
     switch (firstByte >> 4) {

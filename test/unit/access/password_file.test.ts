@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { decodeBase64, encodeBase64 } from "../../../src/access/base64.ts";
-import { parsePasswordFile, userNameFault, writePasswordLine } from "../../../src/access/password_file.ts";
+import { parsePasswordFile, writePasswordLine } from "../../../src/access/password_file.ts";
+import { userNameFault } from "../../../src/access/user_file.ts";
 import { test } from "../../support/test.ts";
 
 const HASH_7 =
