@@ -30,6 +30,8 @@ export class CommitBuilder {
   readonly #writer = new Writer(LIMITS.rowBytes);
   #rows: OpenRow[] = [];
   effects: Effect[] = [];
+  /** The newest position when each of them was added. */
+  effectsAt: number[] = [];
   /** Positions of messages kept in memory until the commit is done. */
   messages: number[] = [];
   #losses = new Map<string, Loss>();
@@ -118,6 +120,7 @@ export class CommitBuilder {
     this.#writer.reset();
     this.#rows = [];
     this.effects = [];
+    this.effectsAt = [];
     this.messages = [];
     this.#losses = new Map();
   }

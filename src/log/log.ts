@@ -51,6 +51,7 @@ interface InFlight {
   readonly rows: readonly Row[];
   readonly kept: readonly { readonly row: Row; readonly body: Uint8Array }[];
   readonly effects: readonly Effect[];
+  readonly effectsAt: readonly number[];
   readonly messages: readonly number[];
   /** How many were appended: rewritten ones count only once. */
   readonly entries: number;
@@ -158,9 +159,13 @@ export class Log {
     return { position, receivers };
   }
 
-  /** Runs the effect when everything appended so far is durable. Effects run in order. */
+  /**
+   * Runs the effect when everything appended so far is durable. Effects run in order, and none of them sees more of the log
+   * committed than that: what it sends does not overtake what an effect behind it has to say first.
+   */
   after(effect: Effect): void {
     this.#open.effects.push(effect);
+    this.#open.effectsAt.push(this.#next - 1);
     this.requestTurn();
   }
 
@@ -246,6 +251,7 @@ export class Log {
       rows: rewritten === undefined ? open.rows : [rewritten, ...open.rows],
       kept: open.keptRows(),
       effects: open.effects,
+      effectsAt: open.effectsAt,
       messages: open.messages,
       entries: open.rows.reduce((sum, row) => sum + row.entries, 0),
       bytes: open.bytes,
@@ -275,10 +281,9 @@ export class Log {
     const nowMs = this.#options.platform.clock.nowMs();
     this.#storeSpace = space;
     this.#inFlight = undefined;
-    this.#committedThrough = done.through;
     for (const row of done.rows) row.busy = false;
     for (const { row, body } of done.kept) this.reader.add(row.first, body);
-    for (const effect of done.effects) effect.run();
+    this.#run(done);
     for (const position of done.messages) this.reader.forget(position);
     this.onFigures({ durationMs: nowMs - done.startedMs, entries: done.entries });
     this.#options.onCommitted();
@@ -287,12 +292,20 @@ export class Log {
   }
 
   #runEffects(): void {
-    const { effects, messages } = this.#open;
-    this.#committedThrough = this.#next - 1;
+    const { effects, effectsAt, messages } = this.#open;
+    const through = this.#next - 1;
+    if (effects.length > 0 || messages.length > 0) this.#open.reset();
+    this.#run({ effects, effectsAt, through });
     if (effects.length === 0 && messages.length === 0) return;
-    this.#open.reset();
-    for (const effect of effects) effect.run();
     for (const position of messages) this.reader.forget(position);
     this.#options.onCommitted();
+  }
+
+  #run({ effects, effectsAt, through }: Pick<InFlight, "effects" | "effectsAt" | "through">): void {
+    for (let index = 0; index < effects.length; index++) {
+      this.#committedThrough = effectsAt[index] ?? through;
+      effects[index]?.run();
+    }
+    this.#committedThrough = through;
   }
 }

@@ -92,15 +92,17 @@ const PROPERTY_CORRELATION = 16;
 const PROPERTY_USER = 32;
 /** The Payload Format Indicator is there and 0, which is passed on like 1 [MQTT5-3.3.2-4]. */
 const PROPERTY_NOT_UTF8 = 64;
+const PROPERTY_ORDER = 128;
 
 function writeProperties(out: Writer, properties: MessageProperties): void {
-  const { messageExpirySeconds, contentType, responseTopic, correlationData, userProperties } = properties;
+  const { messageExpirySeconds, contentType, responseTopic, correlationData, userProperties, order } = properties;
   out.byte(
     (properties.payloadIsUtf8 ? PROPERTY_UTF8 : 0) | (properties.payloadIsUtf8 === false ? PROPERTY_NOT_UTF8 : 0) |
       (messageExpirySeconds === undefined ? 0 : PROPERTY_EXPIRY) |
       (contentType === undefined ? 0 : PROPERTY_CONTENT_TYPE) |
       (responseTopic === undefined ? 0 : PROPERTY_RESPONSE_TOPIC) |
-      (correlationData === undefined ? 0 : PROPERTY_CORRELATION) | (userProperties === undefined ? 0 : PROPERTY_USER),
+      (correlationData === undefined ? 0 : PROPERTY_CORRELATION) | (userProperties === undefined ? 0 : PROPERTY_USER) |
+      (order === undefined ? 0 : PROPERTY_ORDER),
   );
   if (messageExpirySeconds !== undefined) out.uint(messageExpirySeconds);
   if (contentType !== undefined) out.string(contentType);
@@ -112,6 +114,7 @@ function writeProperties(out: Writer, properties: MessageProperties): void {
       target.string(value);
     });
   }
+  if (order !== undefined) writeList(out, order, (target, id) => target.byte(id));
 }
 
 function readProperties(input: Reader): MessageProperties {
@@ -126,6 +129,7 @@ function readProperties(input: Reader): MessageProperties {
     ...(flags & PROPERTY_USER
       ? { userProperties: readList(input, (source) => [source.string(), source.string()] as const) }
       : {}),
+    ...(flags & PROPERTY_ORDER ? { order: readList(input, (source) => source.byte()) } : {}),
   };
 }
 

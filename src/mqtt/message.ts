@@ -19,6 +19,12 @@ export interface MessageProperties {
   readonly responseTopic?: string;
   readonly correlationData?: Uint8Array;
   readonly userProperties?: readonly UserProperty[];
+  /**
+   * Property identifiers in the order of the packet, each user property by itself, where that is not the order of the
+   * fields above. It has no meaning (MQTT 5 §2.2.2.2); subscribers get the properties as they came all the same. The
+   * expiry, which changes on the way, is not among them and stands last.
+   */
+  readonly order?: readonly number[];
 }
 
 export interface Message {

@@ -111,7 +111,20 @@ export class Properties {
   /** In the order of the packet [MQTT5-3.3.2-18]. */
   userProperties: UserProperty[] | undefined = undefined;
   maximumPacketSize: number | undefined = undefined;
+  /** See MessageProperties. */
+  order: number[] | undefined = undefined;
+  /** Place in the usual order of the last property that travels with a message. */
+  rank = 0;
 }
+
+/** The usual order of the properties that travel with a message; their expiry is written last, wherever it came. */
+const RANKS: readonly number[] = placesById([
+  [PROPERTY.payloadFormatIndicator, 1],
+  [PROPERTY.contentType, 2],
+  [PROPERTY.responseTopic, 3],
+  [PROPERTY.correlationData, 4],
+  [PROPERTY.userProperty, 5],
+]);
 
 /**
  * Reads Property Length and properties (§2.2.2); undefined if there are none. Throws ProtocolError for an unknown or
@@ -128,6 +141,7 @@ export function readProperties(reader: PacketReader, place: PropertyPlace): Prop
   while (reader.remaining > 0) {
     const id = reader.byte();
     if (((PLACES[id] ?? 0) & place) === 0) throw misplaced(reader, id, place);
+    noteOrder(properties, id);
     if (id === PROPERTY.userProperty) {
       readUserProperty(reader, properties);
       continue;
@@ -172,7 +186,32 @@ export function messageProperties(from: Properties): MessageProperties | undefin
     to.userProperties = from.userProperties;
     count++;
   }
+  if (from.order !== undefined) to.order = from.order;
   return count === 0 ? undefined : to;
+}
+
+/** Begins to remember the order at the first property that leaves the usual one. */
+function noteOrder(properties: Properties, id: number): void {
+  const rank = RANKS[id] ?? 0;
+  if (rank === 0) return;
+  if (properties.order === undefined) {
+    if (rank >= properties.rank) {
+      properties.rank = rank;
+      return;
+    }
+    properties.order = usualOrder(properties);
+  }
+  properties.order.push(id);
+}
+
+function usualOrder(properties: Properties): number[] {
+  const order: number[] = [];
+  if (properties.payloadFormatIndicator !== undefined) order.push(PROPERTY.payloadFormatIndicator);
+  if (properties.contentType !== undefined) order.push(PROPERTY.contentType);
+  if (properties.responseTopic !== undefined) order.push(PROPERTY.responseTopic);
+  if (properties.correlationData !== undefined) order.push(PROPERTY.correlationData);
+  for (const _ of properties.userProperties ?? []) order.push(PROPERTY.userProperty);
+  return order;
 }
 
 /** What to throw for a property that must not stand in the packet; reads its value, which may be incomplete. */

@@ -4,7 +4,7 @@
  */
 import { LIMITS } from "../limits.ts";
 import { assert } from "../errors.ts";
-import type { Message, MessageProperties, QoS } from "./message.ts";
+import type { Message, MessageProperties, QoS, UserProperty } from "./message.ts";
 import { readPacketId } from "./ack_codec.ts";
 import type { ProtocolVersion, PublishPacket } from "./packet.ts";
 import { malformed, type PacketReader } from "./packet_reader.ts";
@@ -188,6 +188,7 @@ function writeProperties(message: Message, options: PublishOptions, target: Uint
     }
   }
   const properties = message.properties;
+  if (properties !== undefined) offset = writeMessageProperties(properties, target, offset);
   const expirySeconds = options.messageExpirySeconds ?? properties?.messageExpirySeconds;
   if (expirySeconds !== undefined) {
     target[offset++] = PROPERTY.messageExpiryInterval;
@@ -196,37 +197,62 @@ function writeProperties(message: Message, options: PublishOptions, target: Uint
     target[offset++] = expirySeconds >>> 8;
     target[offset++] = expirySeconds;
   }
-  return properties === undefined ? offset : writeMessageProperties(properties, target, offset);
+  return offset;
 }
 
 /** Unaltered and in order [MQTT5-3.3.2-4] [MQTT5-3.3.2-15] [MQTT5-3.3.2-16] [MQTT5-3.3.2-17] [MQTT5-3.3.2-18] [MQTT5-3.3.2-20]. */
 function writeMessageProperties(properties: MessageProperties, target: Uint8Array, offset: number): number {
-  if (properties.payloadIsUtf8 !== undefined) {
-    target[offset++] = PROPERTY.payloadFormatIndicator;
-    target[offset++] = properties.payloadIsUtf8 ? 1 : 0;
-  }
-  if (properties.contentType !== undefined) {
-    target[offset++] = PROPERTY.contentType;
-    offset = writeString(properties.contentType, target, offset);
-  }
-  if (properties.responseTopic !== undefined) {
-    target[offset++] = PROPERTY.responseTopic;
-    offset = writeString(properties.responseTopic, target, offset);
-  }
-  if (properties.correlationData !== undefined) {
-    target[offset++] = PROPERTY.correlationData;
-    target[offset++] = properties.correlationData.length >> 8;
-    target[offset++] = properties.correlationData.length;
-    offset = writeBytes(properties.correlationData, target, offset);
-  }
-  if (properties.userProperties !== undefined) {
-    for (const [name, value] of properties.userProperties) {
-      target[offset++] = PROPERTY.userProperty;
-      offset = writeString(name, target, offset);
-      offset = writeString(value, target, offset);
+  const { userProperties, order } = properties;
+  if (order !== undefined) {
+    let user = 0;
+    for (const id of order) {
+      if (id !== PROPERTY.userProperty) offset = writeProperty(id, properties, target, offset);
+      else offset = writeUserProperty(userProperties?.[user++], target, offset);
     }
+    return offset;
+  }
+  offset = writeProperty(PROPERTY.payloadFormatIndicator, properties, target, offset);
+  offset = writeProperty(PROPERTY.contentType, properties, target, offset);
+  offset = writeProperty(PROPERTY.responseTopic, properties, target, offset);
+  offset = writeProperty(PROPERTY.correlationData, properties, target, offset);
+  if (userProperties !== undefined) {
+    for (const pair of userProperties) offset = writeUserProperty(pair, target, offset);
   }
   return offset;
+}
+
+/** Writes the property, if the message has it. */
+function writeProperty(id: number, properties: MessageProperties, target: Uint8Array, offset: number): number {
+  switch (id) {
+    case PROPERTY.payloadFormatIndicator:
+      if (properties.payloadIsUtf8 === undefined) return offset;
+      target[offset++] = id;
+      target[offset++] = properties.payloadIsUtf8 ? 1 : 0;
+      return offset;
+    case PROPERTY.contentType:
+      if (properties.contentType === undefined) return offset;
+      target[offset++] = id;
+      return writeString(properties.contentType, target, offset);
+    case PROPERTY.responseTopic:
+      if (properties.responseTopic === undefined) return offset;
+      target[offset++] = id;
+      return writeString(properties.responseTopic, target, offset);
+    case PROPERTY.correlationData:
+      if (properties.correlationData === undefined) return offset;
+      target[offset++] = id;
+      target[offset++] = properties.correlationData.length >> 8;
+      target[offset++] = properties.correlationData.length;
+      return writeBytes(properties.correlationData, target, offset);
+    default:
+      return offset;
+  }
+}
+
+function writeUserProperty(pair: UserProperty | undefined, target: Uint8Array, offset: number): number {
+  if (pair === undefined) return offset;
+  target[offset++] = PROPERTY.userProperty;
+  offset = writeString(pair[0], target, offset);
+  return writeString(pair[1], target, offset);
 }
 
 /** UTF-8 Encoded String; the length is known only after writing, so it is put in front then. */

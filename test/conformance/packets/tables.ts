@@ -2,6 +2,7 @@
 import type { Sequence } from "../../support/sequences.ts";
 import { ACKNOWLEDGEMENTS } from "./acknowledgements.ts";
 import { CONNECTS } from "./connects.ts";
+import { DELIVERIES } from "./deliveries.ts";
 import { DISCONNECTS } from "./disconnects.ts";
 import { FLOWS } from "./flows.ts";
 import { PINGS } from "./pings.ts";
@@ -16,4 +17,5 @@ export const TABLES: ReadonlyMap<string, readonly Sequence[]> = new Map([
   ["publishes", PUBLISHES],
   ["acknowledgements", ACKNOWLEDGEMENTS],
   ["subscriptions", SUBSCRIPTIONS],
+  ["deliveries", DELIVERIES],
 ]);

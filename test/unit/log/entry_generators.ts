@@ -3,6 +3,7 @@ import fc from "fast-check";
 import type { Entry, MessageEntry, RouteChoice } from "../../../src/log/entry.ts";
 import type { MessageProperties } from "../../../src/mqtt/message.ts";
 import type { SubscriptionRequest, Will } from "../../../src/mqtt/packet.ts";
+import type { Delivery } from "../../../src/mqtt/places.ts";
 
 /** Plain objects: without a prototype they would not be deepEqual to what a decoder returns. */
 export function record<T>(
@@ -27,6 +28,7 @@ const properties: fc.Arbitrary<MessageProperties> = record({
   responseTopic: text,
   correlationData: bytes,
   userProperties: fc.array(fc.tuple(text, text), { maxLength: 3 }),
+  order: fc.array(fc.nat({ max: 255 }), { maxLength: 6 }),
 }, { requiredKeys: [] });
 
 const optionalProperties = fc.option(properties, { nil: undefined });
@@ -87,6 +89,14 @@ function entry<T extends Entry["type"]>(
   return record({ type: fc.constant(type), ...fields }) as unknown as fc.Arbitrary<Entry>;
 }
 
+export const delivery: fc.Arbitrary<Delivery> = record({
+  qos,
+  retainAsPublished: fc.boolean(),
+  subscriptionIds: fc.array(fc.integer({ min: 1, max: 268_435_455 }), { maxLength: 3 }),
+  retained: fc.boolean(),
+  shared: fc.option(record({ group: count, qos, lent: fc.constant(undefined) }), { nil: undefined }),
+});
+
 const page = record({ position: count, bytes: count, qos: fc.constantFrom(1 as const, 2 as const) });
 const reached = record({ kafkaTopic: text, topicId: text, partition: count, offset: count });
 
@@ -126,6 +136,26 @@ export const ENTRIES: { readonly [T in Entry["type"]]: fc.Arbitrary<Entry> } = {
     through: count,
     finished: fc.boolean(),
   }),
+  "share-assigned": entry("share-assigned", {
+    group: count,
+    place: count,
+    session: count,
+    position: count,
+    bytes: count,
+    qos,
+    delivery,
+    lent: fc.constant(false),
+  }),
+  "share-returned": entry("share-returned", {
+    group: count,
+    session: count,
+    place: count,
+    position: count,
+    bytes: count,
+    qos,
+    lent: fc.constant(false),
+  }),
+  "share-completed": entry("share-completed", { session: count, places: fc.array(count, { maxLength: 5 }) }),
   "will-fired": entry("will-fired", { session: count }),
   "uplink": entry("uplink", { through: count }),
   "dropped": entry("dropped", { from: count, through: count }),
