@@ -29,25 +29,41 @@ export interface PeerTls {
 
 /** One network connection. */
 export interface Socket {
-  /** One chunk = what one read returned (≤ 64 KiB), ours to keep. Ends at the peer's FIN, errors on reset. */
+  /** One chunk = what one read returned (≤ 64 KiB), ours to keep. Ends at the peer's FIN or Close, errors on reset. */
   readonly readable: ReadableStream<Uint8Array>;
-  /** One chunk = one send, ownership passes. Sized in bytes (high-water mark 64 KiB). close() sends FIN only: reading goes on. */
+  /**
+   * One chunk = one send, ownership passes. Sized in bytes (high-water mark 64 KiB). close() sends FIN only, or the Close
+   * frame of a WebSocket: reading goes on.
+   */
   readonly writable: WritableStream<Uint8Array>;
   readonly peer: { readonly address: string; readonly port: number; readonly tls?: PeerTls };
   /** Ends both directions at once and drops what is not yet sent. Safe to call twice. */
   abort(): void;
 }
 
+/** MQTT in the frames of WebSocket connections: where on the server, and for whom. */
+export interface WebSocketOptions {
+  /** Path of the request, beginning with a slash; what follows a `?` does not count. */
+  readonly path: string;
+  /** Whether pages of a web site may connect, by their `Origin` header. Programs send none and are not asked. */
+  readonly allowsOrigin: (origin: string) => boolean;
+  /** Connections that are not yet WebSockets, on this server and from one address. */
+  readonly halfOpenMax: number;
+  readonly halfOpenPerAddressMax: number;
+}
+
 export interface ListenOptions {
-  readonly protocol: "mqtt" | "mqtts";
+  readonly protocol: "mqtt" | "mqtts" | "ws" | "wss";
   readonly host: string;
   /** 0 lets the system choose; `Listener.port` tells. */
   readonly port: number;
   /**
-   * PEM texts, present exactly for TLS protocols. Client certificates are asked for only with a `clientAuthority`, and
+   * PEM texts, present exactly for `mqtts` and `wss`. Client certificates are asked for only with a `clientAuthority`, and
    * identify only when it signed them.
    */
   readonly tls?: { readonly certificate: string; readonly key: string; readonly clientAuthority?: string };
+  /** Present exactly for `ws` and `wss`. */
+  readonly webSocket?: WebSocketOptions;
   /** Surplus connections are closed at accept. */
   readonly connectionsMax: number;
   readonly onSocket: (socket: Socket) => void;
@@ -65,6 +81,8 @@ export interface HttpListenOptions {
   readonly port: number;
   /** A Hono app's `fetch`. */
   readonly fetch: (request: Request) => Response | Promise<Response>;
+  /** MQTT over WebSocket on the same port. Its connections count with those of the MQTT listeners. */
+  readonly webSocket?: WebSocketOptions & Pick<ListenOptions, "connectionsMax" | "onSocket">;
 }
 
 /** Opens listeners. Throws TributaryError `listen.in-use` or `listen.not-usable`. */
@@ -103,6 +121,7 @@ export type LossReason =
   | "log-full"
   | "expired"
   | "too-large-for-subscriber"
+  | "share-member-ended"
   | "kafka-refused"
   | "kafka-unusable-record"
   | "kafka-gap"
@@ -131,8 +150,12 @@ export interface StoreCommit {
   readonly rows: readonly StoredRow[];
   /** Snapshots by session number; `undefined` removes. */
   readonly sessions: readonly { readonly key: number; readonly value: Uint8Array | undefined }[];
-  /** Position of the retained message of a topic name; `undefined` removes. */
-  readonly retained: readonly { readonly topicName: string; readonly position: number | undefined }[];
+  /** Position of the retained message of a topic name, and what it counts in limits; `undefined` removes. */
+  readonly retained: readonly {
+    readonly topicName: string;
+    readonly position: number | undefined;
+    readonly bytes: number;
+  }[];
   /** Small values; `undefined` removes. */
   readonly meta: readonly { readonly key: string; readonly value: Uint8Array | undefined }[];
   readonly losses: readonly Loss[];
@@ -147,8 +170,9 @@ export interface StoreSpace {
 
 /** Damage found while reading: what was hit is left out of the results and stays on disk for inspection until removed. */
 export interface StoreDamage {
-  readonly kind: "row" | "session" | "retained" | "meta";
-  /** `first` of the row, session number, topic name or key. */
+  /** `commits`: the newest commits, nobody knows how many, are gone as if they had never been. Only at the opening. */
+  readonly kind: "row" | "session" | "retained" | "meta" | "commits";
+  /** `first` of the row, session number, topic name or key; the file's name. */
   readonly key: string;
   /** Positions that are unreadable, for a row. */
   readonly first: number | undefined;
@@ -160,7 +184,7 @@ export interface StoreOpened {
   /** All sound rows in ascending order, without bodies (their checksums are verified when read). */
   readonly rows: readonly RowInfo[];
   readonly sessions: readonly { readonly key: number; readonly value: Uint8Array }[];
-  readonly retained: readonly { readonly topicName: string; readonly position: number }[];
+  readonly retained: readonly { readonly topicName: string; readonly position: number; readonly bytes: number }[];
   readonly damaged: readonly StoreDamage[];
   readonly space: StoreSpace;
 }
@@ -187,6 +211,9 @@ export interface Store {
   close(): Promise<void>;
 }
 
+/** A store that is only looked at: nothing in its directory changes. `open` fails with `store.busy` while it is in use. */
+export type StoreInspection = Pick<Store, "open" | "readRows" | "close">;
+
 /** Where text goes. */
 export interface TextOutput {
   readonly isTerminal: boolean;
@@ -207,6 +234,7 @@ export interface ProcessEnvironment {
   readonly platform: Platform;
   readonly network: Network;
   readonly createStore: (options: { readonly directory: string; readonly maxBytes: number }) => Store;
+  readonly inspectStore: (directory: string) => StoreInspection;
   /** The text of a file. Rejects with the system's error. */
   readonly readFile: (path: string) => Promise<string>;
   /** One line from the terminal without echo, or the first line of what is piped in. */

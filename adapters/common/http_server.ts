@@ -1,13 +1,14 @@
 /**
- * HTTP for the operator (health, metrics, administration) over `node:http`: small limits before any request reaches the
- * Hono app. Must not know routes.
+ * HTTP servers over `node:http`: for the operator (health, metrics, administration), and those that only wait to become
+ * WebSocket connections. Small limits before any request is answered. Must not know routes.
  */
 
 import { getRequestListener } from "@hono/node-server";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { LIMITS } from "../../src/limits.ts";
-import type { HttpListenOptions, Listener } from "../../src/ports.ts";
-import { closeListener, listenOn } from "./listening.ts";
+import type { HttpListenOptions } from "../../src/ports.ts";
+import { closeListener } from "./listening.ts";
+import { pathOf } from "./web_socket_server.ts";
 
 function refuse(response: ServerResponse, status: number, reason: string): void {
   response.writeHead(status, { "content-type": "text/plain; charset=utf-8", connection: "close" });
@@ -23,38 +24,46 @@ function refusalOf(request: IncomingMessage): readonly [status: number, reason: 
   return undefined;
 }
 
-function createHttp(fetch: HttpListenOptions["fetch"], requestMs: number): Server {
-  const answer = getRequestListener(fetch, { overrideGlobalObjects: false });
-  const server = createServer({
+/** A request may take `requestMs` to arrive. */
+function bounds(requestMs: number) {
+  return {
     maxHeaderSize: LIMITS.httpHeaderMaxBytes,
     headersTimeout: requestMs,
     requestTimeout: requestMs,
     connectionsCheckingInterval: requestMs / 2, // Node looks only every 30 s otherwise
     keepAliveTimeout: LIMITS.httpIdleMs,
     noDelay: true,
-  }, (request, response) => {
+  };
+}
+
+/** A server for a Hono app's `fetch`. */
+export function createAppServer(fetch: HttpListenOptions["fetch"], requestMs: number): Server {
+  const answer = getRequestListener(fetch, { overrideGlobalObjects: false });
+  const server = createServer(bounds(requestMs), (request, response) => {
     const refusal = refusalOf(request);
     if (refusal !== undefined) refuse(response, ...refusal);
     else void answer(request, response); // answers 500 itself when the app throws; never rejects
   });
   server.maxHeadersCount = LIMITS.httpHeadersMax;
-  server.on("upgrade", (_request, socket) => void socket.destroy());
   return server;
 }
 
-/** Serves a `fetch` function; a request may take `requestMs` to arrive. Throws `listen.in-use` or `listen.not-usable`. */
-export async function listenHttp(options: HttpListenOptions, requestMs: number): Promise<Listener> {
-  const { host } = options;
-  const url = `http://${host}:${options.port}`;
-  const connectionsMax = LIMITS.httpConnectionsMax;
-  const created = createHttp(options.fetch, requestMs);
-  const { server, port } = await listenOn(created, { url, host, port: options.port, connectionsMax });
-  return {
-    host,
-    port,
-    async close(): Promise<void> {
-      await closeListener(server);
-      server.closeIdleConnections(); // a scraper's kept-alive connection must not outlive the listener
-    },
-  };
+/** A server with nothing on it but WebSocket connections, which somebody else accepts. */
+export function createUpgradeServer(path: string, requestMs: number): Server {
+  const server = createServer(bounds(requestMs), (request, response) => {
+    if (pathOf(request) !== path) {
+      refuse(response, 404, `There is nothing here but MQTT over WebSocket at ${path}.`);
+      return;
+    }
+    response.setHeader("upgrade", "websocket");
+    refuse(response, 426, "This is MQTT over WebSocket.");
+  });
+  server.maxHeadersCount = LIMITS.httpHeadersMax;
+  return server;
+}
+
+/** Stops accepting; WebSocket connections live on. */
+export async function closeHttp(server: Server): Promise<void> {
+  await closeListener(server);
+  server.closeIdleConnections(); // a scraper's kept-alive connection must not outlive the listener
 }

@@ -24,12 +24,17 @@ export interface Config {
   readonly site: string | undefined;
   readonly dataDirectory: string;
   readonly listeners: readonly ListenerConfig[];
-  /** PEM texts; present exactly when a listener is `mqtts`. */
+  /** Origins of the pages that may connect over WebSocket; undefined: as `src/run/origins.ts` says. */
+  readonly webSocketOrigins: readonly string[] | undefined;
+  /** PEM texts; present exactly when a listener is `mqtts` or `wss`. */
   readonly tls: { readonly certificate: string; readonly key: string } | undefined;
   /** Undefined: switched off. */
   readonly http: (HostPort & { readonly token: string | undefined }) | undefined;
   /** What clients are told, besides the limits. */
-  readonly announced: { readonly responseTopicPrefix: string; readonly serverReference: string | undefined };
+  readonly announced: {
+    readonly responseTopicPrefix: string | undefined;
+    readonly serverReference: string | undefined;
+  };
   readonly readyLagSeconds: number | undefined;
   readonly access: AccessOptions;
   /** Undefined: embedded mode. */
@@ -102,6 +107,7 @@ function assemble(
     site: values.TRIBUTARY_SITE,
     dataDirectory: values.TRIBUTARY_DATA_DIR,
     listeners: values.TRIBUTARY_LISTEN,
+    webSocketOrigins: values.TRIBUTARY_WS_ORIGINS,
     tls: certificate === undefined || key === undefined ? undefined : { certificate, key },
     http: http === "off" ? undefined : { ...http, token: values.TRIBUTARY_HTTP_TOKEN },
     announced: {

@@ -4,7 +4,7 @@
  */
 
 import { type ChosenLimits, headRoom, limitConflicts } from "../limits.ts";
-import { formatHostPort, isLoopback } from "./values.ts";
+import { formatHostPort, formatListener, isEncrypted, isLoopback, isSamePlace } from "./values.ts";
 import { asksSomebody, limitVariable, type VariableName, VARIABLES, type Variables } from "./variables.ts";
 
 export interface RuleInput {
@@ -44,8 +44,7 @@ const LISTENER_RULES: readonly Rule[] = [
       if (asksSomebody(values) || values.TRIBUTARY_ALLOW_ANONYMOUS !== undefined) return undefined;
       const open = values.TRIBUTARY_LISTEN.find(({ host }) => !isLoopback(host));
       if (open === undefined) return undefined;
-      const message =
-        `${open.protocol}://${formatHostPort(open)} can be reached from other machines, but nothing says ` +
+      const message = `${formatListener(open)} can be reached from other machines, but nothing says ` +
         "who may connect: set TRIBUTARY_PASSWORD_FILE or TRIBUTARY_SCRAM_FILE, or TRIBUTARY_ALLOW_ANONYMOUS=true " +
         "to let anyone in";
       return { variable: "TRIBUTARY_LISTEN", message };
@@ -72,9 +71,10 @@ const LISTENER_RULES: readonly Rule[] = [
   {
     looksAt: ["TRIBUTARY_LISTEN", "TRIBUTARY_TLS_CERT_FILE", "TRIBUTARY_TLS_KEY_FILE"],
     check({ values, isSet }) {
-      if (!values.TRIBUTARY_LISTEN.some(({ protocol }) => protocol === "mqtts")) return undefined;
+      const encrypted = values.TRIBUTARY_LISTEN.find(isEncrypted);
+      if (encrypted === undefined) return undefined;
       if (isSet("TRIBUTARY_TLS_CERT_FILE") || isSet("TRIBUTARY_TLS_KEY_FILE")) return undefined;
-      const message = "mqtts:// needs TRIBUTARY_TLS_CERT_FILE and TRIBUTARY_TLS_KEY_FILE";
+      const message = `${encrypted.protocol}:// needs TRIBUTARY_TLS_CERT_FILE and TRIBUTARY_TLS_KEY_FILE`;
       return { variable: "TRIBUTARY_LISTEN", message };
     },
   },
@@ -84,9 +84,36 @@ const LISTENER_RULES: readonly Rule[] = [
     // Whoever gives a certificate believes that the connections are encrypted.
     looksAt: ["TRIBUTARY_LISTEN", "TRIBUTARY_TLS_CERT_FILE"],
     check: ({ values, isSet }) =>
-      isSet("TRIBUTARY_TLS_CERT_FILE") && !values.TRIBUTARY_LISTEN.some(({ protocol }) => protocol === "mqtts")
-        ? { variable: "TRIBUTARY_TLS_CERT_FILE", message: "no listener uses it: TRIBUTARY_LISTEN names no mqtts://" }
+      isSet("TRIBUTARY_TLS_CERT_FILE") && !values.TRIBUTARY_LISTEN.some(isEncrypted)
+        ? {
+          variable: "TRIBUTARY_TLS_CERT_FILE",
+          message: "no listener uses it: TRIBUTARY_LISTEN names no mqtts:// or wss://",
+        }
         : undefined,
+  },
+  {
+    // Whoever names the pages that may connect believes that others cannot.
+    looksAt: ["TRIBUTARY_LISTEN", "TRIBUTARY_WS_ORIGINS"],
+    check: ({ values, isSet }) =>
+      isSet("TRIBUTARY_WS_ORIGINS") && !values.TRIBUTARY_LISTEN.some(({ path }) => path !== undefined)
+        ? {
+          variable: "TRIBUTARY_WS_ORIGINS",
+          message: "no listener uses it: TRIBUTARY_LISTEN names no ws:// or wss://",
+        }
+        : undefined,
+  },
+  {
+    looksAt: ["TRIBUTARY_LISTEN", "TRIBUTARY_HTTP_LISTEN"],
+    check({ values }) {
+      const http = values.TRIBUTARY_HTTP_LISTEN;
+      if (http === "off") return undefined;
+      const other = values.TRIBUTARY_LISTEN.find((listener) =>
+        listener.protocol !== "ws" && isSamePlace(listener, http)
+      );
+      if (other === undefined) return undefined;
+      const message = `${formatHostPort(http)} is the port of ${formatListener(other)} too; only ws:// can share it`;
+      return { variable: "TRIBUTARY_HTTP_LISTEN", message };
+    },
   },
   {
     looksAt: ["TRIBUTARY_HTTP_LISTEN", "TRIBUTARY_HTTP_TOKEN"],

@@ -14,11 +14,13 @@ export interface Reader<T> {
 
 /** Where the gateway listens for MQTT. */
 export interface ListenerConfig {
-  readonly protocol: "mqtt" | "mqtts";
+  readonly protocol: "mqtt" | "mqtts" | "ws" | "wss";
   /** Without the brackets of an IPv6 address. */
   readonly host: string;
   /** 0 lets the system choose. */
   readonly port: number;
+  /** Of WebSocket connections, and only there. Begins with a slash. */
+  readonly path?: string;
 }
 
 export interface HostPort {
@@ -122,14 +124,54 @@ export function formatHostPort({ host, port }: HostPort): string {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
+/** 8083 and 8084 are what other brokers use. */
+const DEFAULT_PORTS = { mqtt: 1883, mqtts: 8883, ws: 8083, wss: 8084 } as const;
+
+/** Where clients look for MQTT on a WebSocket server. */
+const DEFAULT_PATH = "/mqtt";
+
+/** RFC 3986 §3.3, without the comma, which separates listeners. */
+const URL_PATH = /^\/[A-Za-z0-9._~!$&'()*+;=:@%/-]*$/;
+
 export const MQTT_LISTENER: Reader<ListenerConfig> = {
-  expected: "mqtt://host:port or mqtts://host:port",
+  expected: "mqtt://host:port, mqtts://host:port, ws://host:port/path or wss://host:port/path",
   read(text) {
-    const match = /^(mqtts?):\/\/([^/]+)\/?$/.exec(text);
+    const match = /^(mqtts?|wss?):\/\/([^/]+)(\/.*)?$/.exec(text);
     if (match === null) return undefined;
-    const protocol = match[1] === "mqtts" ? "mqtts" : "mqtt";
-    const address = readHostPort(match[2] ?? "", { defaultPort: protocol === "mqtts" ? 8883 : 1883, portMin: 0 });
-    return address === undefined ? undefined : { protocol, ...address };
+    const protocol = match[1] as ListenerConfig["protocol"]; // exactly what the pattern takes
+    const address = readHostPort(match[2] ?? "", { defaultPort: DEFAULT_PORTS[protocol], portMin: 0 });
+    if (address === undefined) return undefined;
+    const path = match[3];
+    if (protocol === "mqtt" || protocol === "mqtts") {
+      return path === undefined || path === "/" ? { protocol, ...address } : undefined;
+    }
+    return path === undefined || URL_PATH.test(path) ? { protocol, ...address, path: path ?? DEFAULT_PATH } : undefined;
+  },
+};
+
+/** A listener as it is written; with the port that the system chose, where that is known. */
+export function formatListener(listener: ListenerConfig, port: number = listener.port): string {
+  const { protocol, host, path = "" } = listener;
+  return `${protocol}://${formatHostPort({ host, port })}${path}`;
+}
+
+export function isEncrypted({ protocol }: ListenerConfig): boolean {
+  return protocol === "mqtts" || protocol === "wss";
+}
+
+/** Whether two listeners want the same port: as it is written, because nobody knows here what a name stands for. */
+export function isSamePlace(one: HostPort, other: HostPort): boolean {
+  return one.port !== 0 && formatHostPort(one) === formatHostPort(other);
+}
+
+/** An origin as browsers send it, or all of them. */
+export const ORIGIN: Reader<string> = {
+  expected: "an origin such as https://dashboard.example, or * for any",
+  read(text) {
+    const origin = text.toLowerCase();
+    return origin === "*" || /^[a-z][a-z0-9+.-]*:\/\/(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::\d{1,5})?$/.test(origin)
+      ? origin
+      : undefined;
   },
 };
 

@@ -99,13 +99,21 @@ const SETTINGS = {
   TRIBUTARY_LISTEN: setting(
     "listeners",
     values.list(values.MQTT_LISTENER),
-    "Where MQTT clients connect. Off loopback somebody must be asked for: see TRIBUTARY_PASSWORD_FILE and TRIBUTARY_SCRAM_FILE.",
+    "Where MQTT clients connect. Off loopback somebody must be asked for: see TRIBUTARY_PASSWORD_FILE and TRIBUTARY_SCRAM_FILE. " +
+      "The ports are 1883, 8883, for WebSocket 8083 and 8084, and its path is `/mqtt`, unless they are given. " +
+      "A ws:// listener may have the port of TRIBUTARY_HTTP_LISTEN.",
     "mqtt://127.0.0.1:1883",
+  ),
+  TRIBUTARY_WS_ORIGINS: optional(
+    "listeners",
+    values.list(values.ORIGIN),
+    "Origins of the web pages that may connect over WebSocket. Not set: on a loopback listener pages of this machine, " +
+      "elsewhere all, for they need a user name and password too.",
   ),
   TRIBUTARY_TLS_CERT_FILE: optional(
     "listeners",
     values.pem("certificate"),
-    "Certificate chain of mqtts:// listeners.",
+    "Certificate chain of mqtts:// and wss:// listeners.",
     {
       source: "file",
     },
@@ -131,11 +139,11 @@ const SETTINGS = {
     "Which server MQTT 5 clients are to use instead when this one stops, as they know it (`host` or `host:port`); " +
       "they are told with reason code 0x9D, server moved. Not set: only that it stops.",
   ),
-  TRIBUTARY_RESPONSE_TOPIC_PREFIX: setting(
+  TRIBUTARY_RESPONSE_TOPIC_PREFIX: optional(
     "listeners",
     values.TOPIC_NAME_PREFIX,
-    "Begins the Response Information of MQTT 5 clients that ask for it; client identifier and slash follow.",
-    "response/",
+    "Begins the Response Information of MQTT 5 clients that ask for it, such as `response/`; client identifier and slash " +
+      "follow. Not set: they get none.",
   ),
   TRIBUTARY_READY_LAG_SECONDS: optional("listeners", values.wholeNumber(READY_LAG_SECONDS), READY_LAG_SECONDS.about),
 
@@ -148,7 +156,7 @@ const SETTINGS = {
   TRIBUTARY_SCRAM_FILE: optional(
     "access",
     values.pattern(/^/, "the path of a file of users for SCRAM-SHA-256"),
-    "Users of MQTT 5's enhanced authentication, as `tributary password --scram` writes them; see the notes on access.",
+    "Users of MQTT 5's enhanced authentication, as `tributary password --scram` writes them.",
     { source: "file" },
   ),
   TRIBUTARY_ALLOW_ANONYMOUS: optional(
@@ -287,12 +295,13 @@ export interface Variables {
   readonly TRIBUTARY_SITE?: string | undefined;
   readonly TRIBUTARY_DATA_DIR: string;
   readonly TRIBUTARY_LISTEN: readonly values.ListenerConfig[];
+  readonly TRIBUTARY_WS_ORIGINS?: readonly string[] | undefined;
   readonly TRIBUTARY_TLS_CERT_FILE?: string | undefined;
   readonly TRIBUTARY_TLS_KEY_FILE?: string | undefined;
   readonly TRIBUTARY_HTTP_LISTEN: values.HostPort | "off";
   readonly TRIBUTARY_HTTP_TOKEN?: string | undefined;
   readonly TRIBUTARY_SERVER_REFERENCE?: string | undefined;
-  readonly TRIBUTARY_RESPONSE_TOPIC_PREFIX: string;
+  readonly TRIBUTARY_RESPONSE_TOPIC_PREFIX?: string | undefined;
   readonly TRIBUTARY_READY_LAG_SECONDS?: number | undefined;
   readonly TRIBUTARY_PASSWORD_FILE?: string | undefined;
   readonly TRIBUTARY_SCRAM_FILE?: string | undefined;
@@ -324,8 +333,10 @@ export interface Variables {
 export type VariableName = keyof Variables;
 
 /** Whether there is a file of users, so that who connects is asked who it is. */
-export function asksSomebody(values: Variables): boolean {
-  return values.TRIBUTARY_PASSWORD_FILE !== undefined || values.TRIBUTARY_SCRAM_FILE !== undefined;
+export function asksSomebody(
+  { TRIBUTARY_PASSWORD_FILE: passwords, TRIBUTARY_SCRAM_FILE: scram }: Variables,
+): boolean {
+  return passwords !== undefined || scram !== undefined;
 }
 
 /** All variables in the order of the documents. */

@@ -3,7 +3,7 @@
  * it, fields for machines; it opens nothing.
  */
 import type { Config } from "../config/config.ts";
-import { formatHostPort, isLoopback } from "../config/values.ts";
+import { formatHostPort, formatListener, isEncrypted, isLoopback } from "../config/values.ts";
 import { limitVariable } from "../config/variables.ts";
 import type { Engine } from "../gateway/engine.ts";
 import type { Events } from "../telemetry/events.ts";
@@ -36,7 +36,7 @@ const RULES_SHOWN_MAX = 4;
 export function tellOpened(events: Events, about: { readonly engine: Engine; readonly directory: string }): void {
   const { engine, directory } = about;
   const { state } = engine.log;
-  const [sessions, retained] = [state.sessions.size, state.retained.size];
+  const [sessions, retained] = [state.clientSessions, state.retained.size];
   if (state.epochs.length === 1) {
     events.info("log.open", `Data in ${directory}, a new log`, { directory });
   } else {
@@ -61,10 +61,11 @@ export function tellListeners(
   about: { readonly listeners: Listeners; readonly config: Config; readonly access: string },
 ): void {
   const { listeners, config: { http }, access } = about;
-  for (const { listener: { protocol, host }, port } of listeners.mqtt) {
-    const url = `${protocol}://${formatHostPort({ host, port })}`;
-    const from = isLoopback(host) ? ", from this machine only" : "";
-    const inClear = protocol === "mqtt" && !isLoopback(host) ? "; not encrypted" : "";
+  for (const { listener, port } of listeners.mqtt) {
+    const url = formatListener(listener, port);
+    const isLocal = isLoopback(listener.host);
+    const from = isLocal ? ", from this machine only" : "";
+    const inClear = isLocal || isEncrypted(listener) ? "" : "; not encrypted";
     events.info("listener.open", `Listening on ${url}: ${access}${from}${inClear}`, { url });
   }
   if (http === undefined || listeners.httpPort === undefined) return;

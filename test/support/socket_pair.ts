@@ -6,7 +6,7 @@
 import { connect, type Socket as NetSocket } from "node:net";
 import type { TestContext } from "./test.ts";
 import { createNetwork } from "../../adapters/common/network.ts";
-import type { ListenOptions, Network, Socket } from "../../src/ports.ts";
+import type { ListenOptions, Network, Socket, WebSocketOptions } from "../../src/ports.ts";
 import { within } from "./wait.ts";
 
 /** For anything that takes milliseconds when it works at all. */
@@ -26,21 +26,35 @@ export interface TestListener {
   close(): Promise<void>;
 }
 
+/** How the tests' WebSocket listeners are, unless a test says otherwise. */
+export const webSocketForTest: WebSocketOptions = {
+  path: "/mqtt",
+  allowsOrigin: () => true,
+  halfOpenMax: 100,
+  halfOpenPerAddressMax: 100,
+};
+
+function protocolOf({ tls, webSocket }: Pick<Partial<ListenOptions>, "tls" | "webSocket">): ListenOptions["protocol"] {
+  if (webSocket !== undefined) return tls === undefined ? "ws" : "wss";
+  return tls === undefined ? "mqtt" : "mqtts";
+}
+
 /** Listens on a free loopback port until the test ends. */
 export async function listenForTest(
   t: TestContext,
-  options: Partial<Pick<ListenOptions, "tls" | "connectionsMax">> & { readonly network?: Network } = {},
+  options: Partial<Pick<ListenOptions, "tls" | "connectionsMax" | "webSocket">> & { readonly network?: Network } = {},
 ): Promise<TestListener> {
   const sockets: Socket[] = [];
   const waiting: ((socket: Socket) => void)[] = [];
   let taken = 0;
   const network = options.network ?? networkForTest();
   const listener = await network.listen({
-    protocol: options.tls === undefined ? "mqtt" : "mqtts",
+    protocol: protocolOf(options),
     host: "127.0.0.1",
     port: 0,
     connectionsMax: options.connectionsMax ?? 100,
     ...(options.tls === undefined ? {} : { tls: options.tls }),
+    ...(options.webSocket === undefined ? {} : { webSocket: options.webSocket }),
     onSocket(socket): void {
       sockets.push(socket);
       const taker = waiting.shift();

@@ -19,7 +19,10 @@ const CERTIFICATE = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE----
 const KEY = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
 const PASSWORDS =
   "bob:$6$AAECAwQFBgcICQoL$JqsxEv/ucyxjA5DKsQ+Y8CDWaQDNQI9FpAkmfwAqWfwZLk/JEGgM0EpylrJHAZKKyFQjJeZ3nFaHjPzOzPPmPw==\n";
+const SCRAM =
+  "user:SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=\n";
 const FILES: Readonly<Record<string, string>> = {
+  scram: SCRAM,
   "cert.pem": CERTIFICATE,
   "key.pem": KEY,
   passwords: PASSWORDS,
@@ -57,7 +60,7 @@ test("an empty environment is an embedded gateway on loopback that anyone on thi
   const config = await good({ PATH: "/bin", HOME: undefined });
   assert.deepEqual(config.listeners, [{ protocol: "mqtt", host: "127.0.0.1", port: 1883 }]);
   assert.deepEqual(config.http, { host: "127.0.0.1", port: 8080, token: undefined });
-  assert.deepEqual(config.access, { allowAnonymous: true, passwords: undefined });
+  assert.deepEqual(config.access, { allowAnonymous: true, passwords: undefined, scramUsers: undefined });
   assert.equal(config.site, undefined);
   assert.equal(config.kafka, undefined);
   assert.equal(config.dataDirectory, "./tributary-data");
@@ -148,7 +151,8 @@ test("all errors are reported at once, each with variable, value and what is exp
       ["TRIBUTARY_SITE", ["a b", "expected 1 to 64 of the characters A-Z a-z 0-9 . _ -"]],
       ["TRIBUTARY_LISTEN", [
         "tcp://x",
-        "expected mqtt://host:port or mqtts://host:port; several are separated by commas",
+        "expected mqtt://host:port, mqtts://host:port, ws://host:port/path or wss://host:port/path; " +
+        "several are separated by commas",
       ]],
       ["TRIBUTARY_RECEIVE_MAXIMUM", ["0", "expected a whole number from 1 to 65535"]],
       ["TRIBUTARY_LOG_MAX_BYTES", [
@@ -206,6 +210,9 @@ test("Mosquitto #2283: a listener off loopback refuses the start until somebody 
     await good({ TRIBUTARY_LISTEN: `mqtt://${host}:1884`, TRIBUTARY_ALLOW_ANONYMOUS: "true" });
     const guarded = await good({ TRIBUTARY_LISTEN: `mqtt://${host}:1884`, TRIBUTARY_PASSWORD_FILE: "passwords" });
     assert.equal(guarded.access.allowAnonymous, false);
+    assert.match(error.message, /TRIBUTARY_SCRAM_FILE/);
+    const challenged = await good({ TRIBUTARY_LISTEN: `mqtt://${host}:1884`, TRIBUTARY_SCRAM_FILE: "scram" });
+    assert.equal(challenged.access.allowAnonymous, false);
   }
   for (const host of ["127.0.0.1", "127.9.8.7", "localhost", "[::1]", "LocalHost", "[::ffff:127.0.0.1]"]) {
     await good({ TRIBUTARY_LISTEN: `mqtt://${host}:1884` });
@@ -236,6 +243,56 @@ test("TLS is whole or refused", async () => {
   for (const path of ["empty.pem", "key.pem"]) {
     assert.deepEqual(await wrong({ ...tls, ...listen, TRIBUTARY_TLS_CERT_FILE: path }), ["TRIBUTARY_TLS_CERT_FILE"]);
   }
+});
+
+test("a WebSocket listener is held to the rules of all listeners", async () => {
+  const tls = { TRIBUTARY_TLS_CERT_FILE: "cert.pem", TRIBUTARY_TLS_KEY_FILE: "key.pem" };
+  const wss = { TRIBUTARY_LISTEN: "wss://127.0.0.1:8084/mqtt" };
+  assert.ok((await good({ ...tls, ...wss })).tls !== undefined);
+  assert.deepEqual(await wrong(wss), ["TRIBUTARY_LISTEN"]);
+  assert.deepEqual(await wrong({ ...tls, TRIBUTARY_LISTEN: "ws://127.0.0.1" }), ["TRIBUTARY_TLS_CERT_FILE"]);
+  const [open] = await bad({ TRIBUTARY_LISTEN: "ws://0.0.0.0/a" });
+  assert.match(open?.message ?? "", /^ws:\/\/0\.0\.0\.0:8083\/a can be reached from other machines/);
+  const [twice] = await bad({ TRIBUTARY_LISTEN: "ws://localhost:1/a,mqtt://localhost:1" });
+  assert.equal(twice?.message, "names localhost:1 twice");
+  const everything = { TRIBUTARY_LISTEN: "ws://0.0.0.0:1,wss://0.0.0.0:1", TRIBUTARY_HTTP_LISTEN: "http://0.0.0.0:1" };
+  const told = (await bad(everything)).map(({ variable, message }) => `${variable} ${message.split(/[ :]/, 1)[0]}`);
+  assert.deepEqual(told, [
+    "TRIBUTARY_LISTEN ws",
+    "TRIBUTARY_LISTEN names",
+    "TRIBUTARY_LISTEN wss",
+    "TRIBUTARY_HTTP_LISTEN 0.0.0.0",
+    "TRIBUTARY_HTTP_LISTEN http",
+  ], "all at once");
+});
+
+test("only a ws:// listener may have the port of HTTP", async () => {
+  for (const listener of ["mqtt://127.0.0.1:8080", "mqtts://127.0.0.1:8080", "wss://127.0.0.1:8080"]) {
+    const [error, ...rest] = await bad({
+      TRIBUTARY_LISTEN: listener,
+      ...(listener.includes("s://") ? { TRIBUTARY_TLS_CERT_FILE: "cert.pem", TRIBUTARY_TLS_KEY_FILE: "key.pem" } : {}),
+    });
+    assert.deepEqual(rest, []);
+    assert.equal(error?.variable, "TRIBUTARY_HTTP_LISTEN");
+    assert.match(
+      error?.message ?? "",
+      /^127\.0\.0\.1:8080 is the port of mqtts?:|wss:.* too; only ws:\/\/ can share it$/,
+    );
+    await good({ TRIBUTARY_LISTEN: "mqtt://127.0.0.1:8080", TRIBUTARY_HTTP_LISTEN: "" });
+  }
+  await good({ TRIBUTARY_LISTEN: "mqtt://127.0.0.1,ws://127.0.0.1:8080" });
+  await good({ TRIBUTARY_LISTEN: "mqtt://127.0.0.1:0", TRIBUTARY_HTTP_LISTEN: "http://127.0.0.1:0" });
+});
+
+test("origins are a list, and for WebSocket listeners only", async () => {
+  const origins = { TRIBUTARY_WS_ORIGINS: "https://A.example, http://localhost:3000" };
+  const config = await good({ TRIBUTARY_LISTEN: "ws://127.0.0.1", ...origins });
+  assert.deepEqual(config.webSocketOrigins, ["https://a.example", "http://localhost:3000"]);
+  assert.equal((await good({})).webSocketOrigins, undefined);
+  assert.deepEqual(await wrong(origins), ["TRIBUTARY_WS_ORIGINS"]);
+  assert.deepEqual(await wrong({ TRIBUTARY_LISTEN: "ws://127.0.0.1", TRIBUTARY_WS_ORIGINS: "a.example" }), [
+    "TRIBUTARY_WS_ORIGINS",
+  ]);
 });
 
 test("Mosquitto 2.0.9: an empty file of authorities for Kafka is refused", async () => {
@@ -301,6 +358,35 @@ test("a wrong password file names the line, not its content", async () => {
   assert.deepEqual(result.errors.map(({ message }) => message), [
     "line 1 has no $7$ or $6$ hash behind the user name",
   ]);
+});
+
+test("a wrong file of SCRAM users refuses the start, with every line and why, and never its content", async () => {
+  const text = `alice:hunter2\n${SCRAM}${SCRAM}bob:${SCRAM.slice(5).replace("4096", "10")}`;
+  const result = await parseConfig({ TRIBUTARY_SCRAM_FILE: "p" }, () => text);
+  assert.ok("errors" in result);
+  assert.deepEqual(
+    result.errors,
+    [
+      "line 1 has no SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey behind the user name",
+      "line 3 names a user a second time",
+      "line 4 has an iteration count that is not from 4096 to 5000000",
+    ].map((message) => ({ variable: "TRIBUTARY_SCRAM_FILE", value: "p", message })),
+  );
+  const empty = await parseConfig({ TRIBUTARY_SCRAM_FILE: "p" }, () => "");
+  assert.ok("errors" in empty);
+  assert.deepEqual(empty.errors.map(({ message }) => message), ["the file names no user"]);
+  assert.match((await bad({ TRIBUTARY_SCRAM_FILE: "gone" }))[0]?.message ?? "", /ENOENT/);
+});
+
+test("both files of users can be wrong at once, or right at once", async () => {
+  const files = { TRIBUTARY_SCRAM_FILE: "scram", TRIBUTARY_PASSWORD_FILE: "passwords" };
+  const { access, settings } = await good(files);
+  assert.deepEqual([[...access.passwords?.keys() ?? []], [...access.scramUsers?.keys() ?? []]], [["bob"], ["user"]]);
+  const shown = settings.find(({ variable }) => variable === "TRIBUTARY_SCRAM_FILE");
+  assert.deepEqual([shown?.value, shown?.origin], ["scram", "file"]);
+  const swapped = { TRIBUTARY_SCRAM_FILE: "passwords", TRIBUTARY_PASSWORD_FILE: "scram" };
+  assert.deepEqual(await wrong(swapped), ["TRIBUTARY_PASSWORD_FILE", "TRIBUTARY_SCRAM_FILE"]);
+  await good({ TRIBUTARY_SCRAM_FILE: "scram", TRIBUTARY_ALLOW_ANONYMOUS: "false" });
 });
 
 test("settings show values with their origin, and no secret", async () => {

@@ -46,14 +46,29 @@ test("whole numbers are within their range and nothing else", () => {
   }
 });
 
-test("listeners are mqtt or mqtts with host and port", () => {
+test("listeners are mqtt or mqtts with host and port, ws or wss with a path as well", () => {
   const read = (text: string): unknown => values.MQTT_LISTENER.read(text);
   assert.deepEqual(read("mqtt://h:1"), { protocol: "mqtt", host: "h", port: 1 });
   assert.deepEqual(read("mqtts://h"), { protocol: "mqtts", host: "h", port: 8883 });
   assert.deepEqual(read("mqtt://[::1]:0"), { protocol: "mqtt", host: "::1", port: 0 });
+  assert.deepEqual(read("ws://h"), { protocol: "ws", host: "h", port: 8083, path: "/mqtt" });
+  assert.deepEqual(read("wss://[::1]"), { protocol: "wss", host: "::1", port: 8084, path: "/mqtt" });
+  assert.deepEqual(read("ws://h:1/"), { protocol: "ws", host: "h", port: 1, path: "/" });
+  assert.deepEqual(read("wss://h:1/a/b%20c/"), { protocol: "wss", host: "h", port: 1, path: "/a/b%20c/" });
+  for (const text of ["mqtt://h:1", "ws://[::1]:2/a", "wss://h:0/"]) {
+    const listener = values.MQTT_LISTENER.read(text);
+    assert.ok(listener !== undefined);
+    assert.equal(values.formatListener(listener), text);
+  }
   for (
     const text of [
-      "ws://h:1",
+      "ws://h:1/a?b",
+      "ws://h:1/a#b",
+      "ws://h:1/a b",
+      "ws://h:1?b",
+      "ws://h:65536/",
+      "wsss://h:1",
+      "http://h:1",
       "mqtt:/h",
       "mqtt://",
       "mqtt://h:65536",
@@ -63,6 +78,17 @@ test("listeners are mqtt or mqtts with host and port", () => {
       "h:1",
     ]
   ) {
+    assert.equal(read(text), undefined, text);
+  }
+});
+
+test("an origin is what a browser sends, in whatever case, or a star", () => {
+  const read = (text: string): unknown => values.ORIGIN.read(text);
+  assert.equal(read("*"), "*");
+  for (const text of ["https://a.example", "http://localhost:3000", "http://[::1]:8080", "chrome-extension://abc"]) {
+    assert.equal(read(text.replace("a.example", "A.Example")), text);
+  }
+  for (const text of ["", "a.example", "https://a.example/", "https://a.example/x", "https://", "https://*", "null"]) {
     assert.equal(read(text), undefined, text);
   }
 });

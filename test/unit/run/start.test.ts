@@ -81,7 +81,7 @@ test("each listener says who may connect, from where, and whether it is encrypte
     "key.pem": "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n",
   };
   const env = {
-    TRIBUTARY_LISTEN: "mqtt://0.0.0.0:0,mqtts://[::]:8883,mqtt://localhost:1884",
+    TRIBUTARY_LISTEN: "mqtt://0.0.0.0:0,mqtts://[::]:8883,mqtt://localhost:1884,ws://0.0.0.0,wss://[::]/a",
     TRIBUTARY_PASSWORD_FILE: "passwords",
     TRIBUTARY_TLS_CERT_FILE: "cert.pem",
     TRIBUTARY_TLS_KEY_FILE: "key.pem",
@@ -93,9 +93,23 @@ test("each listener says who may connect, from where, and whether it is encrypte
     "Listening on mqtt://0.0.0.0:40000: 1 user with a password; not encrypted",
     "Listening on mqtts://[::]:8883: 1 user with a password",
     "Listening on mqtt://localhost:1884: 1 user with a password, from this machine only",
+    "Listening on ws://0.0.0.0:8083/mqtt: 1 user with a password; not encrypted",
+    "Listening on wss://[::]:8084/a: 1 user with a password",
     "Health and metrics on http://0.0.0.0:8080: details only with the token",
   ]);
   assert.ok(!program.stderr.includes("0123456789abcdef"));
+});
+
+test("a ws:// listener with the port of HTTP is opened with it", async (t) => {
+  const env = { TRIBUTARY_LISTEN: "ws://127.0.0.1:8080/mqtt,ws://127.0.0.1:8081", TRIBUTARY_HALF_OPEN_MAX: "50" };
+  const program = await TestProgram.ready(t, { env });
+  assert.deepEqual([...program.network.ports].sort(), [8080, 8081]);
+  const urls = eventsOf(program).filter(({ event }) => event === "listener.open").map(({ url }) => url);
+  assert.deepEqual(urls, ["ws://127.0.0.1:8080/mqtt", "ws://127.0.0.1:8081/mqtt", "http://127.0.0.1:8080"]);
+  const { http, mqtt } = program.network;
+  assert.deepEqual([http?.webSocket?.path, http?.webSocket?.halfOpenMax], ["/mqtt", 50]);
+  assert.deepEqual([mqtt?.protocol, mqtt?.port, mqtt?.webSocket?.path], ["ws", 8081, "/mqtt"]);
+  assert.equal(http?.webSocket?.onSocket, mqtt?.onSocket);
 });
 
 test("without an HTTP listener there is none", async (t) => {
