@@ -13,6 +13,7 @@ export type ErrorCode =
   | "store.full" // the disk is full and freeing the ballast did not help: fatal
   | "store.damaged" // beyond quarantine
   | "store.newer-format"
+  | "store.older-format"
   | "store.other-site" // the data belongs to another site name
   | "store.closed"
   | "listen.in-use"

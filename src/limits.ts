@@ -201,6 +201,7 @@ export type LimitName =
   | "subscriptionsPerSessionMax"
   | "filterLevelsMax"
   | "retainedMax"
+  | "retainedMaxBytes"
   | "waitingMax"
   | "waitingPerSessionMax"
   | "waitingPerSessionMaxBytes"
@@ -277,6 +278,12 @@ export const CONFIGURABLE_LIMITS: Readonly<Record<LimitName, LimitDefinition>> =
   subscriptionsPerSessionMax: range(1_000, 1, 1_000_000, "Subscriptions of one session."),
   filterLevelsMax: range(201, 1, 65_536, "Levels of a topic filter and of a topic name, which is 200 slashes."),
   retainedMax: range(1_000_000, 0, 100_000_000, "Retained messages."),
+  retainedMaxBytes: range(
+    268_435_456,
+    0,
+    1_099_511_627_776,
+    "Bytes of all retained messages together, payloads and topic names.",
+  ),
   waitingMax: range(
     4_000_000,
     1,
@@ -293,7 +300,7 @@ export const CONFIGURABLE_LIMITS: Readonly<Record<LimitName, LimitDefinition>> =
     268_435_456,
     1_024,
     1_099_511_627_776,
-    "Bytes of the log that the messages waiting for one session may hold.",
+    "Bytes of the log that the messages waiting for one session may hold; a single larger message waits alone.",
   ),
   windowMax: range(1_000, 1, 65_534, "Messages in flight to one client, also when its Receive Maximum is larger."),
   windowMaxBytes: range(

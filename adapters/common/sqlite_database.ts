@@ -10,7 +10,7 @@ import { LIMITS } from "../../src/limits.ts";
 import type { Loss, RowsRead, StoreCommit, StoreOpened, StoreSpace } from "../../src/ports.ts";
 import { Ballast, createPrivate, databasePath, lockDirectory, prepareDirectory } from "./data_directory.ts";
 import { LossWriter, readLosses } from "./loss_table.ts";
-import { SqliteReader } from "./sqlite_reader.ts";
+import { SqliteReader, withLostCommits } from "./sqlite_reader.ts";
 import {
   APPLICATION_ID,
   CREATE_TABLES,
@@ -21,6 +21,7 @@ import {
   sessionCrc,
 } from "./sqlite_schema.ts";
 import { SQLITE_FULL, sqliteCode, storeError } from "./store_errors.ts";
+import { dropsCommits } from "./write_ahead_log.ts";
 
 export interface SqliteOptions {
   readonly directory: string;
@@ -43,6 +44,8 @@ export class SqliteDatabase {
   readonly #ballast: Ballast;
   readonly #losses: LossWriter;
   readonly #statements: Record<StatementName, StatementSync>;
+  /** The write-ahead log was damaged: SQLite has dropped what was durable. */
+  readonly #commitsAreGone: boolean;
   /** Estimated pages written to the write-ahead log since the last checkpoint. */
   #walPages = 0;
 
@@ -58,6 +61,7 @@ export class SqliteDatabase {
       this.#ballast.adopt();
       refuseVanished(directory, this.#ballast);
       refuseForeignFormat(directory);
+      this.#commitsAreGone = dropsCommits(walPath(directory));
       createPrivate(databasePath(directory));
       this.#writer = keep(opened, new DatabaseSync(databasePath(directory)));
       prepareWriter(this.#writer);
@@ -76,7 +80,7 @@ export class SqliteDatabase {
   }
 
   read(): StoreOpened {
-    return { ...this.#reader.readAll(), space: this.#space() };
+    return { ...withLostCommits(this.#reader.readAll(), this.#commitsAreGone), space: this.#space() };
   }
 
   readRows(from: number, maxBytes: number): RowsRead {
@@ -119,9 +123,9 @@ export class SqliteDatabase {
         if (value === undefined) run.removeSession.run(key);
         else run.putSession.run(key, sessionCrc(key, value), value);
       }
-      for (const { topicName, position } of commit.retained) {
+      for (const { topicName, position, bytes } of commit.retained) {
         if (position === undefined) run.removeRetained.run(topicName);
-        else run.putRetained.run(topicName, position, retainedCrc(topicName, position));
+        else run.putRetained.run(topicName, position, bytes, retainedCrc(topicName, position, bytes));
       }
       for (const { key, value } of commit.meta) {
         if (value === undefined) run.removeMeta.run(key);
@@ -201,7 +205,8 @@ function pragma(connection: DatabaseSync, text: string): unknown {
  * SQLite would delete the write-ahead log of the old one.
  */
 function refuseVanished(directory: string, ballast: Ballast): void {
-  if (hasContent(databasePath(directory))) return;
+  // SQLite takes a file shorter than a page for an empty one.
+  if (bytesOf(databasePath(directory)) >= PAGE_BYTES) return;
   if (!ballast.present && !hasContent(walPath(directory))) return;
   throw new TributaryError(
     "store.damaged",
@@ -216,27 +221,39 @@ function refuseForeignFormat(directory: string): void {
   const isWalOurs = !existsSync(walPath(directory));
   const connection = new DatabaseSync(databasePath(directory), { readOnly: true });
   try {
-    const version = Number(pragma(connection, "user_version"));
-    const application = pragma(connection, "application_id");
-    const tables = Number(connection.prepare("SELECT count(*) AS tables FROM sqlite_schema").get()?.["tables"]);
-    if (tables === 0 && version === 0) return;
-    if (application !== APPLICATION_ID) {
-      throw new TributaryError(
-        "store.not-usable",
-        `Cannot open the log in "${directory}": its log.sqlite was not written by Tributary; choose another directory`,
-      );
-    }
-    if (version > FORMAT_VERSION) {
-      throw new TributaryError(
-        "store.newer-format",
-        `Cannot open the log in "${directory}": it has format ${version} and this program knows up to ${FORMAT_VERSION}; ` +
-          "use the newer program that wrote it",
-      );
-    }
+    checkFormat(connection, directory);
   } finally {
     connection.close();
     // It makes an empty write-ahead log when there is none, and may not remove it again.
     if (isWalOurs) { for (const end of ["-wal", "-shm"]) rmSync(`${databasePath(directory)}${end}`, { force: true }); }
+  }
+}
+
+/** Throws unless the database is empty, or a log of ours in a format that this program knows. */
+export function checkFormat(connection: DatabaseSync, directory: string): void {
+  const version = Number(pragma(connection, "user_version"));
+  const application = pragma(connection, "application_id");
+  const tables = Number(connection.prepare("SELECT count(*) AS tables FROM sqlite_schema").get()?.["tables"]);
+  if (tables === 0 && version === 0) return;
+  if (application !== APPLICATION_ID) {
+    throw new TributaryError(
+      "store.not-usable",
+      `Cannot open the log in "${directory}": its log.sqlite was not written by Tributary; choose another directory`,
+    );
+  }
+  if (version > FORMAT_VERSION) {
+    throw new TributaryError(
+      "store.newer-format",
+      `Cannot open the log in "${directory}": it has format ${version} and this program knows up to ${FORMAT_VERSION}; ` +
+        "use the newer program that wrote it",
+    );
+  }
+  if (version < FORMAT_VERSION) {
+    throw new TributaryError(
+      "store.older-format",
+      `Cannot open the log in "${directory}": it has format ${version} and this program only knows ${FORMAT_VERSION}; ` +
+        "use the program that wrote it, or begin anew in an empty directory",
+    );
   }
 }
 
@@ -245,7 +262,11 @@ function walPath(directory: string): string {
 }
 
 function hasContent(path: string): boolean {
-  return (statSync(path, { throwIfNoEntry: false })?.size ?? 0) > 0;
+  return bytesOf(path) > 0;
+}
+
+function bytesOf(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 }
 
 function prepareWriter(writer: DatabaseSync): void {
@@ -287,7 +308,7 @@ const SQL = {
   removeSession: "DELETE FROM session WHERE k = ?",
   putSession: "INSERT OR REPLACE INTO session(k, crc, v) VALUES (?, ?, ?)",
   removeRetained: "DELETE FROM retained WHERE topic_name = ?",
-  putRetained: "INSERT OR REPLACE INTO retained(topic_name, position, crc) VALUES (?, ?, ?)",
+  putRetained: "INSERT OR REPLACE INTO retained(topic_name, position, bytes, crc) VALUES (?, ?, ?, ?)",
   removeMeta: "DELETE FROM meta WHERE k = ?",
   putMeta: "INSERT OR REPLACE INTO meta(k, crc, v) VALUES (?, ?, ?)",
 } as const;

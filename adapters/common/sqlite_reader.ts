@@ -62,6 +62,13 @@ function damage(kind: "session" | "retained" | "meta", key: string): StoreDamage
   return { kind, key, first: undefined, span: undefined };
 }
 
+/** Names the damage that only the write-ahead log shows. */
+export function withLostCommits(content: StoreContent, commitsAreGone: boolean): StoreContent {
+  if (!commitsAreGone) return content;
+  const lost: StoreDamage = { kind: "commits", key: "log.sqlite-wal", first: undefined, span: undefined };
+  return { ...content, damaged: [...content.damaged, lost] };
+}
+
 export class SqliteReader {
   readonly #infoFrom: StatementSync;
   readonly #rowsBetween: StatementSync;
@@ -103,12 +110,13 @@ export class SqliteReader {
       if (sessionCrc(key, value) === columns["crc"]) sessions.push({ key, value });
       else damaged.push(damage("session", String(key)));
     }
-    const retained: { topicName: string; position: number }[] = [];
-    const sql = "SELECT topic_name, CAST(position AS REAL) AS position, CAST(crc AS REAL) AS crc FROM retained";
+    const retained: { topicName: string; position: number; bytes: number }[] = [];
+    const sql = "SELECT topic_name, CAST(position AS REAL) AS position, CAST(bytes AS REAL) AS bytes, " +
+      "CAST(crc AS REAL) AS crc FROM retained";
     for (const columns of this.#all(sql)) {
       const topicName = String(columns["topic_name"]);
-      const position = Number(columns["position"]);
-      if (retainedCrc(topicName, position) === columns["crc"]) retained.push({ topicName, position });
+      const [position, bytes] = [Number(columns["position"]), Number(columns["bytes"])];
+      if (retainedCrc(topicName, position, bytes) === columns["crc"]) retained.push({ topicName, position, bytes });
       else damaged.push(damage("retained", topicName));
     }
     return { meta, sessions, retained, rows: this.#readInfos(damaged), damaged };

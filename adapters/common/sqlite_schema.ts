@@ -6,7 +6,7 @@
 import { crc32 } from "node:zlib";
 
 /** Bumped by every change that an older program would misread; kept in SQLite's `user_version`. */
-export const FORMAT_VERSION = 1;
+export const FORMAT_VERSION = 2;
 
 /** "TRIB": tells our database from any other SQLite file. */
 export const APPLICATION_ID = 0x54_52_49_42;
@@ -19,8 +19,8 @@ export const CREATE_TABLES: readonly string[] = [
   `CREATE TABLE batch(first INTEGER PRIMARY KEY, span INTEGER NOT NULL, routed_through INTEGER NOT NULL,
      crc INTEGER NOT NULL, body BLOB NOT NULL) STRICT`,
   "CREATE TABLE session(k INTEGER PRIMARY KEY, crc INTEGER NOT NULL, v BLOB NOT NULL) STRICT",
-  `CREATE TABLE retained(topic_name TEXT PRIMARY KEY, position INTEGER NOT NULL, crc INTEGER NOT NULL)
-     STRICT, WITHOUT ROWID`,
+  `CREATE TABLE retained(topic_name TEXT PRIMARY KEY, position INTEGER NOT NULL, bytes INTEGER NOT NULL,
+     crc INTEGER NOT NULL) STRICT, WITHOUT ROWID`,
   "CREATE TABLE meta(k TEXT PRIMARY KEY, crc INTEGER NOT NULL, v BLOB NOT NULL) STRICT, WITHOUT ROWID",
   `CREATE TABLE loss(seq INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, client_id TEXT NOT NULL,
      topic_name TEXT NOT NULL, count INTEGER NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL) STRICT`,
@@ -29,6 +29,7 @@ export const CREATE_TABLES: readonly string[] = [
 const encoder = new TextEncoder();
 const scratch = new DataView(new ArrayBuffer(24));
 const scratch8 = new Uint8Array(scratch.buffer, 0, 8);
+const scratch16 = new Uint8Array(scratch.buffer, 0, 16);
 const scratch24 = new Uint8Array(scratch.buffer);
 const EMPTY = new Uint8Array(0);
 
@@ -57,10 +58,11 @@ export function sessionCrc(key: number, value: Uint8Array): number {
   return crc32(value, crc32(scratch8));
 }
 
-/** CRC-32 over the position (8 bytes, little-endian) and the topic name. */
-export function retainedCrc(topicName: string, position: number): number {
+/** CRC-32 over the position and the bytes (8 bytes each, little-endian) and the topic name. */
+export function retainedCrc(topicName: string, position: number, bytes: number): number {
   putInteger(0, position);
-  return crc32(encoder.encode(topicName), crc32(scratch8));
+  putInteger(8, bytes);
+  return crc32(encoder.encode(topicName), crc32(scratch16));
 }
 
 /** CRC-32 over the key, its length and the value. */

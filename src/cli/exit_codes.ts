@@ -25,6 +25,7 @@ const OF_ERROR: Readonly<Record<ErrorCode, ExitCode>> = {
   "store.full": EXIT.io,
   "store.damaged": EXIT.data,
   "store.newer-format": EXIT.data,
+  "store.older-format": EXIT.data,
   "store.other-site": EXIT.config,
   "store.closed": EXIT.bug, // whoever closes the store asks nothing of it afterwards
   "listen.in-use": EXIT.unavailable,

@@ -39,9 +39,9 @@ export interface ConnectionOptions {
 
 /**
  * `new` → CONNECT came: `connecting` → CONNACK left: `open` → DISCONNECT came: `leaving` → FIN sent, lingering: `closing`
- * → `closed`. Any of them may be left out.
+ * → `closed`. Any of them may be left out. From `connecting` to `authenticating` and back, for every AUTH that is awaited.
  */
-export type Phase = "new" | "connecting" | "open" | "leaving" | "closing" | "closed";
+export type Phase = "new" | "connecting" | "authenticating" | "open" | "leaving" | "closing" | "closed";
 
 export class Connection implements Receiving {
   readonly outbox: Outbox;
@@ -63,7 +63,7 @@ export class Connection implements Receiving {
   keepAliveSeconds = 0;
   /** Topic Alias Maximum announced to the client. */
   topicAliasMaximum = 0;
-  /** Topic aliases of the client → topic name [MQTT5-3.3.2-8]. */
+  /** Topic aliases of the client → topic name; they end with it [MQTT5-3.3.2-7]. */
   readonly topicAliases: Map<number, string> = new Map();
   /** Packet identifiers of the client's QoS 1 and 2 messages that are not fully acknowledged, for Receive Maximum. */
   readonly unacknowledged: Set<number> = new Set();
@@ -154,6 +154,12 @@ export class Connection implements Receiving {
     this.#options.handler.closed(this);
   }
 
+  /** It is known who it is: its packets may be as large as was announced. */
+  admit(): void {
+    this.#decoder.admit();
+    this.phase = "open";
+  }
+
   /** So many bytes of its messages wait for their commit, or, negative, have left. */
   weigh(bytes: number): void {
     this.#unacknowledgedBytes += bytes;
@@ -203,10 +209,10 @@ export class Connection implements Receiving {
   refuse(connack: ConnackPacket, version: ProtocolVersion = this.version): void {
     this.outbox.version = version;
     this.outbox.packet(connack);
-    this.close();
+    this.close(); // [MQTT3-3.2.2-5] [MQTT5-3.2.2-7] [MQTT5-4.13.2-1]
   }
 
-  /** DISCONNECT with a reason where the version has one [MQTT5-4.13.1-1], then close. */
+  /** DISCONNECT with a reason where the version has one, then close. */
   disconnect(
     reasonCode: number,
     reasonString?: string,
@@ -214,14 +220,14 @@ export class Connection implements Receiving {
   ): void {
     if (this.phase === "closing" || this.phase === "closed") return;
     if (this.version === 5 && this.phase === "open") {
-      this.outbox.packet({
+      this.outbox.packet({ // [MQTT5-3.14.2-2]
         type: "disconnect",
         reasonCode,
         ...(this.explains && reasonString !== undefined ? { reasonString } : {}),
         ...(serverReference === undefined ? {} : { serverReference }),
       });
     }
-    this.close();
+    this.close(); // [MQTT5-3.14.4-2]
   }
 
   /** Nothing that the client still sends counts. */
@@ -230,14 +236,16 @@ export class Connection implements Receiving {
   }
 
   get #mayProcess(): boolean {
-    return (this.phase === "new" || this.phase === "open") && !this.#resting && !this.#isFlooding;
+    // [MQTT3-3.1.4-5] [MQTT3-3.14.4-2] [MQTT5-3.1.4-6]
+    return (this.phase === "open" || this.phase === "new" || this.phase === "authenticating") && !this.#resting &&
+      !this.#isFlooding;
   }
 
   /** It publishes faster than the log commits, or sends without reading: stop reading it. */
   get #isFlooding(): boolean {
     const { limits, inbound } = this.#options;
-    return this.#unacknowledgedBytes > limits.unacknowledgedMaxBytes ||
-      (inbound.bytes > limits.inboundMaxBytes && this.#unacknowledgedBytes > 0) ||
+    return this.#unacknowledgedBytes >= limits.unacknowledgedMaxBytes ||
+      (inbound.bytes >= limits.inboundMaxBytes && this.#unacknowledgedBytes > 0) ||
       this.outbox.queuedBytes > 2 * LIMITS.slowSocketMaxBytes;
   }
 

@@ -2,7 +2,7 @@
  * From the log to the subscribers: QoS 0 at once, QoS 1 and 2 as places that are sent while the client's window is open.
  * The only part that sends PUBLISH. Works after the commit; decides nothing that a replay of the log would not repeat.
  */
-import { effectiveQoS } from "../log/state.ts";
+import { effectiveQoS, messageBytes } from "../log/state.ts";
 import type { Message, QoS } from "../mqtt/message.ts";
 import { packetIdOf } from "../mqtt/places.ts";
 import type { Delivery as DeliveryOptions } from "../mqtt/places.ts";
@@ -76,9 +76,11 @@ export class Delivery {
     let skipped: number[] | undefined;
     const { waitingPerSessionMax, waitingPerSessionMaxBytes, waitingMax } = this.#hub.limits;
     const noRoom = this.#hub.log.state.waiting + receivers.length > waitingMax;
+    const bytes = messageBytes(message);
     for (const receiver of receivers) {
       const { places } = receiver.session;
-      if (!noRoom && places.count < waitingPerSessionMax && places.waitingBytes < waitingPerSessionMaxBytes) continue;
+      const bytesAfter = places.count === 0 ? 0 : places.waitingBytes + bytes; // a single larger one waits alone
+      if (!noRoom && places.count < waitingPerSessionMax && bytesAfter <= waitingPerSessionMaxBytes) continue;
       const options = optionsFor(receiver, message);
       if (options === undefined || options.qos === 0) continue;
       (skipped ??= []).push(receiver.session.number);
@@ -110,6 +112,7 @@ export class Delivery {
     const reason = this.#obstacle(connection, message, { options, qos: 0, expirySeconds });
     if (reason === "not-authorized") return;
     if (reason !== undefined) return this.#lose(session, message, reason);
+    // [MQTT3-4.3.1-1] [MQTT5-4.3.1-1]
     this.#send(connection, message, { options, qos: 0, packetId: 0, dup: false, expirySeconds });
   }
 
@@ -119,7 +122,7 @@ export class Delivery {
     if (session === undefined || window === undefined || !connection.isOpen) return;
     const { places } = session;
     const { committedThrough } = this.#hub.log;
-    while (window.next < places.next) {
+    while (window.next < places.next) { // [MQTT3-4.6.0-5] [MQTT3-4.6.0-6] [MQTT5-4.6.0-5] [MQTT5-4.6.0-6]
       const place = window.next;
       const position = places.position(place);
       if (position === undefined) {
@@ -130,7 +133,7 @@ export class Delivery {
       if (!window.isOpen || position > committedThrough || connection.isHeld(place, committedThrough)) break;
       // What cannot be read later goes out now, and so does what is before it: the window has a reserve, which bounds it.
       if (connection.isBehind && place > connection.promisedThrough) break;
-      if (session.released.has(place)) { // [MQTT3-4.4.0-1] [MQTT5-4.4.0-1]
+      if (session.released.has(place)) { // [MQTT3-4.4.0-1] [MQTT5-4.4.0-1] [MQTT5-4.3.3-5] [MQTT5-4.3.3-6]
         connection.outbox.ack({ type: "pubrel", packetId: packetIdOf(place), reasonCode: 0 });
         window.sent();
         continue;
@@ -168,7 +171,7 @@ export class Delivery {
       this.#load(connection, at.position);
       return false;
     }
-    const options = session.places.delivery(at.place);
+    const options = session.places.delivery(at.place); // [MQTT3-3.10.4-3] [MQTT5-3.10.4-3]
     if (entry === "gone" || options === undefined || window === undefined) {
       window?.drop();
       if (entry === "gone") this.#loseDamaged(session, at.position);
@@ -184,8 +187,15 @@ export class Delivery {
       return true;
     }
     // [MQTT5-3.3.1-2] Only a share group gives places for QoS 0: one that waited, or of a message with a higher QoS.
+    // [MQTT3-3.3.1-1] [MQTT3-3.3.1-3] [MQTT5-3.3.1-1] [MQTT5-3.3.1-3] [MQTT5-4.3.2-2] [MQTT5-4.3.3-2]
     const dup = qos > 0 && at.place <= session.sentThrough;
-    this.#send(connection, message, { options, qos, packetId: qos === 0 ? 0 : packetIdOf(at.place), dup, expirySeconds });
+    this.#send(connection, message, {
+      options,
+      qos,
+      packetId: qos === 0 ? 0 : packetIdOf(at.place),
+      dup,
+      expirySeconds,
+    });
     if (at.place > session.sentThrough) session.sentThrough = at.place;
     if (qos > 0) window.sent();
     else window.drop();
@@ -225,7 +235,7 @@ export class Delivery {
     },
   ): void {
     const { options, qos, packetId, dup, expirySeconds } = how;
-    // [MQTT5-3.3.1-8] [MQTT5-3.3.1-9] [MQTT5-3.3.1-12] [MQTT5-3.3.1-13]
+    // [MQTT3-3.3.1-8] [MQTT3-3.3.1-9] [MQTT5-3.3.1-12] [MQTT5-3.3.1-13]
     const retain = options.retained || (options.retainAsPublished && message.retain);
     const version = connection.outbox.version;
     const subscriptionIds = version === 5 && options.subscriptionIds.length > 0 ? options.subscriptionIds : undefined;

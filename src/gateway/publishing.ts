@@ -4,6 +4,7 @@
  */
 import type { MessageEntry, RouteChoice } from "../log/entry.ts";
 import type { Effect } from "../log/commit_builder.ts";
+import { retainedBytes } from "../log/retained_values.ts";
 import type { Message } from "../mqtt/message.ts";
 import type { IncomingPacket, PublishPacket } from "../mqtt/packet.ts";
 import { isUtf8 } from "../mqtt/payload_format.ts";
@@ -17,17 +18,23 @@ import { publishWeight } from "./connection.ts";
 import { count } from "./counters.ts";
 import type { Delivery } from "./delivery.ts";
 import type { Hub } from "./hub.ts";
+import type { ShareGroups } from "./share_groups.ts";
 import { ANSWER_BYTES, whenDurable } from "./when_durable.ts";
 
 export class Publishing {
   readonly #hub: Hub;
   readonly #delivery: Delivery;
   readonly #acknowledging: Acknowledging;
+  readonly #shares: ShareGroups;
 
-  constructor(hub: Hub, parts: { readonly delivery: Delivery; readonly acknowledging: Acknowledging }) {
+  constructor(
+    hub: Hub,
+    parts: { readonly delivery: Delivery; readonly acknowledging: Acknowledging; readonly shares: ShareGroups },
+  ) {
     this.#hub = hub;
     this.#delivery = parts.delivery;
     this.#acknowledging = parts.acknowledging;
+    this.#shares = parts.shares;
   }
 
   /** Handles a PUBLISH. False: a 3.1.1 client's message finds the log full and must wait; nothing has happened. */
@@ -36,6 +43,7 @@ export class Publishing {
     if (packet.qos > 0) this.#checkReceiveMaximum(connection, packet);
     const { session } = connection;
     if (session === undefined) return true;
+    // [MQTT3-4.3.2-2] [MQTT3-4.3.3-2] [MQTT5-4.3.2-5] [MQTT5-4.3.3-9] [MQTT5-4.3.3-10]
     if (packet.qos === 2 && session.received.has(packet.packetId)) {
       this.#repeated(connection, packet, topicName);
       return true;
@@ -78,11 +86,11 @@ export class Publishing {
     this.#delivery.deliver(message, receivers);
   }
 
-  /** [MQTT5-3.3.4-9] and the same identifier used twice at once. */
+  /** A repeat of what is in flight counts once. */
   #checkReceiveMaximum(connection: Connection, packet: PublishPacket): void {
     if (connection.version !== 5 || connection.receiving.has(packet.packetId)) return;
     if (packet.qos === 2 && connection.session?.received.has(packet.packetId)) return;
-    if (connection.unacknowledged.size >= this.#hub.limits.receiveMaximum) {
+    if (connection.unacknowledged.size >= this.#hub.limits.receiveMaximum) { // [MQTT5-3.3.4-7]
       throw new ProtocolError(REASON.receiveMaximumExceeded, "More messages in flight than Receive Maximum allows");
     }
   }
@@ -109,11 +117,14 @@ export class Publishing {
     return connection.version === 5 ? REASON.quotaExceeded : PARK;
   }
 
-  /** One retained message more than TRIBUTARY_RETAINED_MAX. */
+  /** More retained messages, or bytes of them, than allowed. What replaces a larger one always has room. */
   #isBeyondRetained(message: Message): boolean {
+    if (!storesRetained(message)) return false;
     const { retained } = this.#hub.log.state;
-    return storesRetained(message) && retained.size >= this.#hub.limits.retainedMax &&
-      retained.get(message.topicName) === undefined;
+    const { retainedMax, retainedMaxBytes } = this.#hub.limits;
+    if (retained.size >= retainedMax && retained.get(message.topicName) === undefined) return true;
+    const growth = retainedBytes(message) - retained.bytesOf(message.topicName);
+    return growth > 0 && retained.bytes + growth > retainedMaxBytes;
   }
 
   /** Removing what is not there changes nothing, and so must not cost room. */
@@ -125,7 +136,11 @@ export class Publishing {
   /** What cannot be refused is published without being retained: its sender cannot be told, the ledger is. */
   #storable(message: Message): Message {
     if (!this.#isBeyondRetained(message)) return message;
-    this.#lose(message, "queue-limit", "Published, but not retained: there are as many retained messages as allowed.");
+    this.#lose(
+      message,
+      "queue-limit",
+      "Published, but not retained: there are as many retained messages, or bytes of them, as allowed.",
+    );
     return { ...message, retain: false };
   }
 
@@ -144,7 +159,7 @@ export class Publishing {
     const { packetId } = packet;
     const type = packet.qos === 1 ? "puback" : "pubrec";
     // MQTT 3.1.1 cannot be told: acknowledged, and lost where it is not merely forbidden.
-    const code = connection.version === 5 ? reasonCode : REASON.success;
+    const code = connection.version === 5 ? reasonCode : REASON.success; // [MQTT3-3.3.5-2]
     if (connection.version !== 5 && reasonCode === REASON.implementationSpecificError) {
       this.#lose(message, "kafka-refused", "Larger than its Kafka topic takes.");
     }
@@ -163,7 +178,7 @@ export class Publishing {
     this.#hub.log.lose({ atMs, clientId, topicName, count: 1, reason: "log-full", detail: "" });
   }
 
-  /** [MQTT3-4.3.3-2] [MQTT5-4.3.3-10] a QoS 2 PUBLISH whose first copy is known: acknowledged again, not published. */
+  /** A QoS 2 PUBLISH whose first copy is known: acknowledged again, not published. */
   #repeated(connection: Connection, packet: PublishPacket, topicName: string): void {
     if (connection.receiving.has(packet.packetId)) return; // its PUBREC is on the way
     if (!packet.dup) noteRepeat(connection, packet, topicName);
@@ -237,6 +252,7 @@ export class Publishing {
     const entry: MessageEntry = { type: "message", message, route: about.route, fromKafka: about.fromKafka, skipped };
     const appended = this.#hub.log.appendMessage(entry, { logged });
     if (!logged) this.#delivery.promise(message, appended.receivers);
+    else if (this.#hub.log.state.shareGroups > 0) this.#shares.appended(appended.receivers, appended.position);
     return appended;
   }
 
@@ -291,11 +307,11 @@ class PublishedEffect implements Effect {
   }
 }
 
-/** [MQTT5-3.3.2-8…12] the topic name, looked up or remembered under its alias. */
+/** The topic name, looked up or remembered under its alias. */
 function resolveTopicName(connection: Connection, packet: PublishPacket): string {
   const { topicAlias, topicName } = packet;
   if (topicAlias === undefined) return topicName;
-  if (topicAlias > connection.topicAliasMaximum) {
+  if (topicAlias > connection.topicAliasMaximum) { // [MQTT5-3.2.2-17] [MQTT5-3.2.2-18] [MQTT5-3.3.2-9] [MQTT5-3.3.2-12]
     throw new ProtocolError(REASON.topicAliasInvalid, "The topic alias is above Topic Alias Maximum");
   }
   if (topicName !== "") {

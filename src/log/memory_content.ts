@@ -21,7 +21,7 @@ export class MemoryContent {
   /** Keys of `#rows`, ascending. */
   readonly #firsts: number[] = [];
   readonly #sessions = new Map<number, Cell<Uint8Array>>();
-  readonly #retained = new Map<string, Cell<number>>();
+  readonly #retained = new Map<string, Cell<{ readonly position: number; readonly bytes: number }>>();
   readonly #meta = new Map<string, Cell<Uint8Array>>();
   #losses: Loss[] = [];
   #usedBytes = 0;
@@ -53,10 +53,10 @@ export class MemoryContent {
     for (const first of commit.removedRows) this.#removeRow(first);
     for (const row of commit.rows) this.#addRow(row);
     for (const { key, value } of commit.sessions) this.#put(this.#sessions, key, value);
-    for (const { topicName, position } of commit.retained) {
+    for (const { topicName, position, bytes } of commit.retained) {
       if (this.#retained.delete(topicName)) this.#usedBytes -= OVERHEAD_BYTES;
       if (position === undefined) continue;
-      this.#retained.set(topicName, { value: position, damaged: false });
+      this.#retained.set(topicName, { value: { position, bytes }, damaged: false });
       this.#usedBytes += OVERHEAD_BYTES;
     }
     for (const { key, value } of commit.meta) this.#put(this.#meta, key, value);
@@ -75,10 +75,10 @@ export class MemoryContent {
       if (cell.damaged) damaged.push({ kind: "session", key: String(key), first: undefined, span: undefined });
       else sessions.push({ key, value: cell.value.slice() });
     }
-    const retained: { topicName: string; position: number }[] = [];
+    const retained: { topicName: string; position: number; bytes: number }[] = [];
     for (const [topicName, cell] of this.#retained) {
       if (cell.damaged) damaged.push({ kind: "retained", key: topicName, first: undefined, span: undefined });
-      else retained.push({ topicName, position: cell.value });
+      else retained.push({ topicName, ...cell.value });
     }
     return { meta, sessions, retained, rows: this.#infos(), damaged };
   }
@@ -104,7 +104,7 @@ export class MemoryContent {
     return this.#losses.slice(-countMax).reverse();
   }
 
-  flip(kind: StoreDamage["kind"], key: string): boolean {
+  flip(kind: Exclude<StoreDamage["kind"], "commits">, key: string): boolean {
     switch (kind) {
       case "row":
         return damage(this.#rows, Number(key));

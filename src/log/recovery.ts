@@ -4,7 +4,7 @@
  */
 import { TributaryError } from "../errors.ts";
 import { LIMITS } from "../limits.ts";
-import type { Loss, StoreDamage, StoreOpened } from "../ports.ts";
+import type { Loss, Store, StoreDamage, StoreOpened } from "../ports.ts";
 import { Reader, UnreadableBytes } from "./bytes.ts";
 import { FORMAT_VERSION, readRow } from "./entry_codec.ts";
 import type { LogOptions } from "./log.ts";
@@ -33,28 +33,52 @@ export interface OpenedLog {
 
 const META_SITE = "site";
 
+/** What a store holds, folded. */
+export interface Recovered {
+  readonly opened: StoreOpened;
+  readonly state: State;
+  readonly space: Space;
+  readonly tail: Tail;
+  readonly replayed: { readonly bytes: number; readonly atMs: number };
+  readonly damaged: readonly StoreDamage[];
+  /** The position that the next entry gets. */
+  readonly next: number;
+}
+
+/** The state that the store's snapshots and tail add up to. `allowed` may refuse what was opened before it is read. */
+export async function recover(
+  store: Pick<Store, "open" | "readRows">,
+  allowed: (opened: StoreOpened) => void = () => {},
+): Promise<Recovered> {
+  const opened = await store.open();
+  allowed(opened);
+  const space = new Space();
+  space.load(opened.rows);
+  const state = new State(space);
+  const damaged: StoreDamage[] = [...opened.damaged];
+  restoreSnapshots(state, opened, damaged);
+  const tail = readTail(opened, damaged);
+  state.nextSession = Math.max(state.nextSession, tail.nextSession);
+  const replayed = await replay(store, { state, tail: tail.tail, damaged });
+  const lastRow = opened.rows.at(-1);
+  // Never a position twice, not even after everything was freed.
+  const known = Math.max(tail.next, 1, lastRow === undefined ? 1 : lastRow.first + lastRow.span, newest(state) + 1);
+  const commitsAreGone = damaged.some(({ kind }) => kind === "commits");
+  const next = commitsAreGone ? known + LIMITS.lostCommitsPositions : known;
+  return { opened, state, space, tail, replayed, damaged, next };
+}
+
 /**
  * Opens the store, recovers the state and appends the start of this process. Throws TributaryError `store.*`;
  * `store.other-site` when the data belongs to another site.
  */
 export async function openLog(options: OpenLogOptions): Promise<OpenedLog> {
-  const opened = await options.store.open();
-  checkSite(opened, options.site);
-  const space = new Space();
-  space.load(opened.rows);
-  const state = new State(space);
+  const recovered = await recover(options.store, (opened) => checkSite(opened, options.site));
+  const { opened, state, space, tail, replayed, damaged, next } = recovered;
   const snapshots = new SnapshotTaker(state, options.bytesMax);
-  const damaged: StoreDamage[] = [...opened.damaged];
-  restoreSnapshots(state, opened, damaged);
-  const tailMeta = readTail(opened, damaged);
-  state.nextSession = Math.max(state.nextSession, tailMeta.nextSession);
-  const replayed = await replay(options, { state, tail: tailMeta.tail, damaged });
-  const lastRow = opened.rows.at(-1);
-  // Never a position twice, not even after everything was freed.
-  const next = Math.max(tailMeta.next, 1, lastRow === undefined ? 1 : lastRow.first + lastRow.span, newest(state) + 1);
-  snapshots.grew(tailMeta.tail, 0);
+  snapshots.grew(tail.tail, 0);
   snapshots.grew(next, replayed.bytes);
-  const clock = new LogClock(options.platform.clock, Math.max(tailMeta.atMs, replayed.atMs));
+  const clock = new LogClock(options.platform.clock, Math.max(tail.atMs, replayed.atMs));
   const reader = new LogReader({ store: options.store, space, state });
   const log = new Log(options, {
     state,
@@ -120,7 +144,7 @@ function restoreSnapshots(state: State, opened: StoreOpened, damaged: StoreDamag
   for (const { key, value } of opened.sessions) {
     guard(damaged, { kind: "session", key: String(key) }, () => state.restore(readSession(key, value)));
   }
-  for (const { topicName, position } of opened.retained) state.restoreRetained(topicName, position);
+  for (const { topicName, position, bytes } of opened.retained) state.restoreRetained(topicName, position, bytes);
 }
 
 /** Newest position that a snapshot contains: only a damaged tail mark can lie before it. */
@@ -146,14 +170,14 @@ function readTail(opened: StoreOpened, damaged: StoreDamage[]): Tail {
 }
 
 async function replay(
-  options: OpenLogOptions,
+  store: Pick<Store, "readRows">,
   target: { readonly state: State; readonly tail: number; readonly damaged: StoreDamage[] },
 ): Promise<{ bytes: number; atMs: number }> {
   let from = target.tail;
   let bytes = 0;
   let atMs = 0;
   for (;;) {
-    const page = await options.store.readRows(from, { maxBytes: LIMITS.readPageBytes });
+    const page = await store.readRows(from, { maxBytes: LIMITS.readPageBytes });
     target.damaged.push(...page.damaged);
     for (const row of page.rows) {
       bytes += row.body.byteLength;
@@ -194,9 +218,15 @@ function lossOf(damage: StoreDamage, atMs: number): Loss {
     topicName: "",
     count: damage.span ?? 1,
     reason: "damaged",
-    detail: `The ${damage.kind} ${damage.key}${positions} on disk is damaged and was left out.`,
+    detail: damage.kind === "commits"
+      ? LOST_COMMITS_TEXT
+      : `The ${damage.kind} ${damage.key}${positions} on disk is damaged and was left out.`,
   };
 }
+
+/** For the ledger and for `check --data`. */
+export const LOST_COMMITS_TEXT =
+  "The newest commits are gone: the write-ahead log on disk is damaged. What was acknowledged last before the stop is lost.";
 
 function hex(bytes: Uint8Array): string {
   return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");

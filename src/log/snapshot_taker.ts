@@ -83,7 +83,7 @@ export class SnapshotTaker {
   take(asOf: number, options: TakeOptions): Snapshots {
     const meta: { key: string; value: Uint8Array }[] = [];
     const sessions: { key: number; value: Uint8Array | undefined }[] = [];
-    const retained: { topicName: string; position: number | undefined }[] = [];
+    const retained: { topicName: string; position: number | undefined; bytes: number }[] = [];
     for (const number of this.#state.endedSessions) sessions.push({ key: number, value: undefined });
     this.#state.endedSessions.clear();
     if (options.everything || this.due) {
@@ -113,11 +113,15 @@ export class SnapshotTaker {
     return writeTail({ tail: this.tail(asOf + 1), next: asOf + 1, nextSession: this.#state.nextSession, atMs });
   }
 
-  #takeRetained(retained: { topicName: string; position: number | undefined }[], everything: boolean): void {
-    for (const topicName of this.#state.dirtyRetained.keys()) {
-      if (retained.length >= RETAINED_PER_COMMIT && !everything) break;
-      retained.push({ topicName, position: this.#state.retained.get(topicName) });
-      this.#state.dirtyRetained.delete(topicName);
+  #takeRetained(
+    taken: { topicName: string; position: number | undefined; bytes: number }[],
+    everything: boolean,
+  ): void {
+    const { dirtyRetained, retained } = this.#state;
+    for (const topicName of dirtyRetained.keys()) {
+      if (taken.length >= RETAINED_PER_COMMIT && !everything) break;
+      taken.push({ topicName, position: retained.get(topicName), bytes: retained.bytesOf(topicName) });
+      dirtyRetained.delete(topicName);
     }
   }
 

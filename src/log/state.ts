@@ -6,19 +6,15 @@
 import { LIMITS } from "../limits.ts";
 import { FilterTree } from "../mqtt/filter_tree.ts";
 import type { Message, QoS } from "../mqtt/message.ts";
+import type { Delivery } from "../mqtt/places.ts";
 import type { Receiver } from "../mqtt/receivers.ts";
 import { receiversOf } from "../mqtt/receivers.ts";
-import { TopicNameTree } from "../mqtt/retained_tree.ts";
 import type { Subscription } from "../mqtt/session.ts";
 import { Session } from "../mqtt/session.ts";
 import type { DownlinkPosition, DroppedRange, Entry, Epoch, MessageEntry } from "./entry.ts";
-
-/** Whoever counts which messages are still needed (space.ts). */
-export interface Holds {
-  /** `count` more holders of the message. */
-  hold(position: number, count: number): void;
-  release(position: number): void;
-}
+import type { Holds } from "./queues.ts";
+import { Queues } from "./queues.ts";
+import { retainedBytes, RetainedValues } from "./retained_values.ts";
 
 /** What snapshots are taken of besides sessions and retained messages: positions and epochs. */
 export type Edge = "edge";
@@ -28,22 +24,32 @@ export function messageBytes(message: Message): number {
   return message.payload.byteLength + message.topicName.length + 64;
 }
 
-/** The QoS a message is delivered with: [MQTT5-3.8.4-8] the lower of published and granted. */
+/** The QoS a message is delivered with: [MQTT3-3.8.4-6] [MQTT5-3.8.4-8] the lower of published and granted. */
 export function effectiveQoS(published: QoS, granted: QoS): QoS {
   return published < granted ? published : granted;
 }
 
 const NOBODY: readonly Receiver[] = [];
 
+/** How a share group holds messages: as published. What its members get is said when they get it. */
+const GROUP_DELIVERY: Delivery = {
+  qos: 2,
+  retainAsPublished: true,
+  subscriptionIds: [],
+  retained: false,
+  shared: undefined,
+};
+
 export class State {
   readonly sessions: Map<number, Session> = new Map();
   readonly sessionOf: Map<string, Session> = new Map();
   readonly subscriptions: FilterTree<Subscription> = new FilterTree();
-  /** Topic name → position of the retained message. */
-  readonly retained: TopicNameTree<number> = new TopicNameTree();
+  readonly retained: RetainedValues = new RetainedValues(); // [MQTT3-3.1.2-7]
   readonly downlink: Map<string, DownlinkPosition> = new Map();
-  /** Places of all sessions. */
-  waiting = 0;
+  /** How many of the sessions are share groups. */
+  shareGroups = 0;
+  /** Subscriptions of their members, which are not in `subscriptions`. */
+  memberships = 0;
   uplinkThrough = 0;
   /** Where droppable messages are given up, see the entry; ascending. */
   dropped: readonly DroppedRange[] = [];
@@ -59,9 +65,16 @@ export class State {
   readonly endedSessions: Set<number> = new Set();
 
   readonly #holds: Holds;
+  readonly #queues: Queues;
 
   constructor(holds: Holds) {
     this.#holds = holds;
+    this.#queues = new Queues(holds);
+  }
+
+  /** Places of all sessions. */
+  get waiting(): number {
+    return this.#queues.waiting;
   }
 
   /** Takes one entry into the state. For a message: the sessions that match at this place in the log. */
@@ -71,6 +84,12 @@ export class State {
         return this.#message(position, entry);
       case "session-created":
         this.#created(position, entry);
+        return NOBODY;
+      case "share-assigned":
+        this.#assigned(position, entry);
+        return NOBODY;
+      case "share-returned":
+        this.#returned(position, entry);
         return NOBODY;
       case "uplink":
       case "dropped":
@@ -85,6 +104,16 @@ export class State {
         return NOBODY;
       }
     }
+  }
+
+  /** Sessions of clients. */
+  get clientSessions(): number {
+    return this.sessions.size - this.shareGroups;
+  }
+
+  /** Subscriptions of clients. */
+  get subscriptionCount(): number {
+    return this.subscriptions.size - this.shareGroups + this.memberships;
   }
 
   /** Sessions that would get the message, without giving it to them. */
@@ -105,21 +134,23 @@ export class State {
   /** Puts a session from a snapshot in place. */
   restore(session: Session): void {
     this.#index(session);
+    this.memberships += session.sharedCount;
     for (const subscription of session.subscriptions.values()) {
-      this.subscriptions.add(subscription.request.topicFilter, subscription);
+      const { topicFilter } = subscription.request;
+      if (!session.isShared(topicFilter)) this.subscriptions.add(topicFilter, subscription);
     }
-    for (const place of session.places.openPlaces()) this.#holds.hold(session.places.position(place) ?? 0, 1);
-    this.waiting += session.places.count;
+    this.#queues.restored(session);
   }
 
   /** Puts a retained message from a snapshot in place. */
-  restoreRetained(topicName: string, position: number): void {
-    this.retained.set(topicName, position);
+  restoreRetained(topicName: string, position: number, bytes: number): void {
+    this.retained.set(topicName, position, bytes);
     this.#holds.hold(position, 1);
   }
 
   #index(session: Session): void {
     this.sessions.set(session.number, session);
+    if (session.isShareGroup) this.shareGroups++;
     this.nextSession = Math.max(this.nextSession, session.number + 1);
     const other = this.sessionOf.get(session.clientId);
     if (other === undefined || other.number < session.number) this.sessionOf.set(session.clientId, session);
@@ -127,7 +158,7 @@ export class State {
 
   #message(position: number, entry: MessageEntry): readonly Receiver[] {
     const { message, skipped } = entry;
-    const receivers = this.receivers(message.topicName);
+    const receivers = this.receivers(message.topicName); // [MQTT3-3.3.2-3] [MQTT5-3.3.2-3]
     if (message.qos > 0) {
       let holders = 0;
       for (const receiver of receivers) {
@@ -136,24 +167,25 @@ export class State {
         if (delivery === undefined || position <= session.asOf) continue;
         const qos = effectiveQoS(message.qos, delivery.qos);
         if (qos === 0 || (skipped.length > 0 && skipped.includes(session.number))) continue;
+        // [MQTT3-3.1.2-5] [MQTT3-4.5.0-1] [MQTT5-4.5.0-1]
         session.places.add(position, { delivery, qos, bytes: messageBytes(message) });
         this.#markDirty(session, position);
         holders++;
       }
-      if (holders > 0) this.#holds.hold(position, holders);
-      this.waiting += holders;
+      this.#queues.taken(position, holders);
     }
-    if (message.retain) this.#retain(position, message);
+    if (message.retain) this.#retain(position, message); // [MQTT3-3.3.1-12] [MQTT5-3.3.1-8]
     return receivers;
   }
 
   #retain(position: number, message: Message): void {
     const before = this.retained.get(message.topicName);
     if (before !== undefined && before >= position) return; // the snapshot is newer than this entry
-    if (message.payload.byteLength === 0) { // [MQTT5-3.3.1-6] an empty payload removes
+    if (message.payload.byteLength === 0) { // [MQTT3-3.3.1-10] [MQTT3-3.3.1-11] [MQTT5-3.3.1-6] [MQTT5-3.3.1-7] removes
       if (!this.retained.delete(message.topicName)) return;
     } else {
-      this.retained.set(message.topicName, position);
+      // [MQTT3-3.3.1-5] [MQTT3-3.3.1-7] [MQTT5-3.3.1-5]
+      this.retained.set(message.topicName, position, retainedBytes(message));
       this.#holds.hold(position, 1);
     }
     if (before !== undefined) this.#holds.release(before);
@@ -175,7 +207,7 @@ export class State {
         session.connected = true;
         session.expirySeconds = entry.expirySeconds;
         session.disconnectedAtMs = undefined;
-        session.will = entry.will && { will: entry.will, dueMs: undefined };
+        session.will = entry.will && { will: entry.will, dueMs: undefined }; // [MQTT3-3.1.2-8] [MQTT5-3.1.2-7]
         return;
       case "session-disconnected":
         return this.#disconnected(session, entry);
@@ -186,7 +218,7 @@ export class State {
       case "unsubscribed":
         return this.#unsubscribe(session, entry.topicFilter);
       case "completed":
-        return this.#completed(session, entry.through, entry.exceptions);
+        return this.#queues.completeThrough(session, entry.through, entry.exceptions);
       case "released":
         session.released.add(entry.place);
         return;
@@ -198,6 +230,9 @@ export class State {
         return;
       case "retained-page":
         return this.#retainedPage(session, entry);
+      case "share-completed":
+        for (const place of entry.places) this.#queues.complete(session, place);
+        return;
       case "will-fired":
         session.will = undefined;
         return;
@@ -213,12 +248,13 @@ export class State {
   }
 
   #ended(session: Session): void {
-    for (const place of session.places.openPlaces()) this.#holds.release(session.places.position(place) ?? 0);
-    this.waiting -= session.places.count;
+    this.#queues.ended(session);
+    this.memberships -= session.sharedCount;
     for (const subscription of session.subscriptions.values()) {
-      this.subscriptions.remove(subscription.request.topicFilter, subscription);
+      this.subscriptions.remove(subscription.request.topicFilter, subscription); // a shared one is not there
     }
     this.sessions.delete(session.number);
+    if (session.isShareGroup) this.shareGroups--;
     if (this.sessionOf.get(session.clientId) === session) this.sessionOf.delete(session.clientId);
     this.dirty.delete(session);
     if (session.logged) this.endedSessions.add(session.number);
@@ -228,10 +264,18 @@ export class State {
     const { subscription: request, subscriptionId } = entry;
     const { topicFilter } = request;
     const before = session.subscriptions.get(topicFilter);
-    if (before !== undefined) this.subscriptions.remove(topicFilter, before); // [MQTT5-3.8.4-3] replaces
-    const subscription: Subscription = { session, request, subscriptionId };
+    const subscription: Subscription = { session, request, subscriptionId, since: before?.since ?? position };
     session.subscriptions.set(topicFilter, subscription);
+    if (session.isShared(topicFilter)) {
+      if (before !== undefined) return;
+      session.sharedCount++;
+      this.memberships++;
+      return;
+    }
+    // [MQTT3-3.8.4-3] [MQTT5-3.8.4-3] replaces
+    if (before !== undefined) this.subscriptions.remove(topicFilter, before);
     this.subscriptions.add(topicFilter, subscription);
+    // [MQTT3-3.3.1-6] [MQTT3-3.8.4-3] [MQTT5-3.8.4-4]
     if (entry.replayRetained) session.replays.set(topicFilter, { topicFilter, after: 0, upTo: position });
   }
 
@@ -240,19 +284,39 @@ export class State {
     if (subscription === undefined) return;
     session.subscriptions.delete(topicFilter);
     session.replays.delete(topicFilter);
-    this.subscriptions.remove(topicFilter, subscription);
+    if (session.isShared(topicFilter)) {
+      session.sharedCount--;
+      this.memberships--;
+    } else this.subscriptions.remove(topicFilter, subscription); // [MQTT3-3.10.4-2] [MQTT5-3.10.4-2]
   }
 
-  #completed(session: Session, through: number, exceptions: readonly number[]): void {
-    const open = new Set(exceptions);
-    for (let place = session.places.first; place <= through && place < session.places.next; place++) {
-      if (open.has(place)) continue;
-      const position = session.places.complete(place);
-      session.released.delete(place);
-      if (position === undefined) continue;
-      this.#holds.release(position);
-      this.waiting--;
+  /** Member and group come from snapshots of different age: each takes its part of the entry by itself. */
+  #assigned(at: number, entry: Extract<Entry, { type: "share-assigned" }>): void {
+    const { position, delivery, qos, bytes } = entry;
+    const member = this.sessions.get(entry.session);
+    // The log holds no subscriptions of a session that is not durable, and nothing of what it completed.
+    const isKnown = member !== undefined && at > member.asOf && (member.durable || member.sharedCount > 0);
+    if (isKnown) {
+      this.#queues.take(member, position, { delivery, qos, bytes });
+      this.#markDirty(member, at);
     }
+    const group = this.sessions.get(entry.group);
+    if (group === undefined || at <= group.asOf || entry.lent) return;
+    this.#queues.complete(group, entry.place);
+    this.#markDirty(group, at);
+  }
+
+  #returned(at: number, entry: Extract<Entry, { type: "share-returned" }>): void {
+    const { position, qos, bytes } = entry;
+    const group = this.sessions.get(entry.group);
+    if (group !== undefined && at > group.asOf && !entry.lent) {
+      this.#queues.take(group, position, { delivery: GROUP_DELIVERY, qos, bytes });
+      this.#markDirty(group, at);
+    }
+    const member = this.sessions.get(entry.session);
+    if (member === undefined || at <= member.asOf) return;
+    this.#queues.complete(member, entry.place);
+    this.#markDirty(member, at);
   }
 
   #retainedPage(session: Session, entry: Extract<Entry, { type: "retained-page" }>): void {
@@ -260,12 +324,15 @@ export class State {
     const replay = session.replays.get(entry.topicFilter);
     if (subscription === undefined || replay === undefined) return;
     const subscriptionIds = subscription.subscriptionId === undefined ? [] : [subscription.subscriptionId];
-    const delivery = { qos: subscription.request.qos, retainAsPublished: true, subscriptionIds, retained: true };
-    for (const { position, bytes, qos } of entry.places) {
-      session.places.add(position, { delivery, qos, bytes });
-      this.#holds.hold(position, 1);
-      this.waiting++;
-    }
+    const { qos: granted } = subscription.request;
+    const delivery: Delivery = {
+      qos: granted,
+      retainAsPublished: true,
+      subscriptionIds,
+      retained: true,
+      shared: undefined,
+    };
+    for (const { position, bytes, qos } of entry.places) this.#queues.take(session, position, { delivery, qos, bytes });
     if (entry.finished) session.replays.delete(entry.topicFilter);
     else session.replays.set(entry.topicFilter, { ...replay, after: entry.through });
   }
@@ -321,4 +388,7 @@ export class State {
 
 type EdgeEntry = Extract<Entry, { type: "uplink" | "dropped" | "downlink" | "started" }>;
 
-type SessionEntry = Exclude<Entry, EdgeEntry | { type: "message" | "session-created" }>;
+type SessionEntry = Exclude<
+  Entry,
+  EdgeEntry | { type: "message" | "session-created" | "share-assigned" | "share-returned" }
+>;

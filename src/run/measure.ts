@@ -29,9 +29,10 @@ export function measure(
     metrics.set("connections", figures.connected);
     metrics.set("connections_half_open", figures.halfOpen);
     metrics.set("sessions", figures.connected, "connected");
-    metrics.set("sessions", state.sessions.size - figures.connected, "absent");
-    metrics.set("subscriptions", state.subscriptions.size);
+    metrics.set("sessions", state.clientSessions - figures.connected, "absent");
+    metrics.set("subscriptions", state.subscriptionCount);
     metrics.set("retained_messages", state.retained.size);
+    metrics.set("retained_bytes", state.retained.bytes);
     metrics.set("waiting_messages", figures.waiting);
     metrics.set("bytes_in_total", figures.bytesIn);
     metrics.set("bytes_out_total", figures.bytesOut);

@@ -21,6 +21,7 @@ const LOSS_REASONS: Readonly<Record<LossReason, true>> = {
   "log-full": true,
   "expired": true,
   "too-large-for-subscriber": true,
+  "share-member-ended": true,
   "kafka-refused": true,
   "kafka-unusable-record": true,
   "kafka-gap": true,
@@ -38,6 +39,7 @@ export type MetricName =
   | "sessions"
   | "subscriptions"
   | "retained_messages"
+  | "retained_bytes"
   | "waiting_messages"
   | "bytes_in_total"
   | "bytes_out_total"
@@ -97,6 +99,7 @@ export const METRICS: Readonly<Record<MetricName, MetricDefinition>> = {
   },
   subscriptions: { kind: "gauge", help: "Subscriptions of all sessions." },
   retained_messages: { kind: "gauge", help: "Retained messages." },
+  retained_bytes: { kind: "gauge", help: "Bytes of all retained messages, payloads and topic names." },
   waiting_messages: {
     kind: "gauge",
     help: "Messages waiting for sessions, connected or not; one for two counts twice.",

@@ -77,7 +77,7 @@ for (const [name, place] of places) {
     await store.commit(commitOf({
       rows: [rowOf(1, 3, { routedThrough: 2 }), rowOf(9, 1, { bytes: 0 })],
       sessions: [{ key: 7, value: Uint8Array.of(1, 2) }, { key: 2, value: Uint8Array.of() }],
-      retained: [{ topicName: "a/ü/😀", position: 2 }, { topicName: "", position: 9 }],
+      retained: [{ topicName: "a/ü/😀", position: 2, bytes: 70 }, { topicName: "", position: 9, bytes: 70 }],
       meta: [{ key: "site", value: Uint8Array.of(255) }],
       losses: [lossOf({ clientId: "x", count: 3 })],
     }));
@@ -87,7 +87,7 @@ for (const [name, place] of places) {
       { first: 9, span: 1, routedThrough: 0, bytes: 0 },
     ]);
     assert.deepEqual(opened.sessions.map(({ key, value }) => [key, ...value]), [[2], [7, 1, 2]]);
-    assert.deepEqual(sortedRetained(opened), [["", 9], ["a/ü/😀", 2]]);
+    assert.deepEqual(sortedRetained(opened), [["", 9, 70], ["a/ü/😀", 2, 70]]);
     assert.deepEqual([...opened.meta].map(([key, value]) => [key, ...value]), [["site", 255]]);
     assert.deepEqual(opened.damaged, []);
     assert.deepEqual(await again.readLosses({ countMax: 10 }), [lossOf({ clientId: "x", count: 3 })]);
@@ -100,17 +100,17 @@ for (const [name, place] of places) {
   storeTest("values are replaced and removed", async (store, reopen) => {
     await store.commit(commitOf({
       sessions: [{ key: 1, value: Uint8Array.of(1) }, { key: 2, value: Uint8Array.of(2) }],
-      retained: [{ topicName: "a", position: 1 }, { topicName: "b", position: 2 }],
+      retained: [{ topicName: "a", position: 1, bytes: 70 }, { topicName: "b", position: 2, bytes: 70 }],
       meta: [{ key: "a", value: Uint8Array.of(1) }, { key: "b", value: Uint8Array.of(2) }],
     }));
     await store.commit(commitOf({
       sessions: [{ key: 1, value: undefined }, { key: 2, value: Uint8Array.of(3) }, { key: 9, value: undefined }],
-      retained: [{ topicName: "a", position: undefined }, { topicName: "b", position: 3 }],
+      retained: [{ topicName: "a", position: undefined, bytes: 0 }, { topicName: "b", position: 3, bytes: 70 }],
       meta: [{ key: "a", value: undefined }, { key: "b", value: Uint8Array.of(4) }],
     }));
     const { opened } = await reopen();
     assert.deepEqual(opened.sessions.map(({ key, value }) => [key, ...value]), [[2, 3]]);
-    assert.deepEqual(sortedRetained(opened), [["b", 3]]);
+    assert.deepEqual(sortedRetained(opened), [["b", 3, 70]]);
     assert.deepEqual([...opened.meta].map(([key, value]) => [key, ...value]), [["b", 4]]);
   });
 
@@ -169,12 +169,12 @@ for (const [name, place] of places) {
     await store.commit(commitOf({
       rows: [row],
       sessions: [{ key: first, value: Uint8Array.of(1) }],
-      retained: [{ topicName: "t", position: first + 9 }],
+      retained: [{ topicName: "t", position: first + 9, bytes: 70 }],
     }));
     const { store: again, opened } = await reopen();
     assert.deepEqual(opened.rows, [{ first, span: 10, routedThrough: first + 9, bytes: 10 }]);
     assert.equal(opened.sessions[0]?.key, first);
-    assert.deepEqual(sortedRetained(opened), [["t", first + 9]]);
+    assert.deepEqual(sortedRetained(opened), [["t", first + 9, 70]]);
     assert.deepEqual((await again.readRows(first, { maxBytes: 100 })).rows, [row]);
   });
 
@@ -323,6 +323,6 @@ interface Reopened {
 }
 
 function sortedRetained(opened: StoreOpened): (string | number)[][] {
-  return opened.retained.map(({ topicName, position }) => [topicName, position])
+  return opened.retained.map(({ topicName, position, bytes }) => [topicName, position, bytes])
     .sort(([a], [b]) => String(a) < String(b) ? -1 : 1);
 }

@@ -43,7 +43,7 @@ async function fill(directory: string): Promise<void> {
     ...NOTHING,
     rows: [rowOf(1, 50), rowOf(3, 5_000), rowOf(7, 30)],
     sessions: [{ key: 1, value: Uint8Array.of(1, 2, 3) }, { key: 2, value: Uint8Array.of(4) }],
-    retained: [{ topicName: "a", position: 1 }, { topicName: "b", position: 3 }],
+    retained: [{ topicName: "a", position: 1, bytes: 5 }, { topicName: "b", position: 3, bytes: 7 }],
     meta: [{ key: "site", value: Uint8Array.of(9) }, { key: "other", value: Uint8Array.of(8) }],
   });
   await store.close();
@@ -107,14 +107,21 @@ test("a file that is no database, or another program's, is refused and left alon
 test("a newer format is refused and nothing on the disk changes", async (t) => {
   const directory = directoryOf(t);
   await fill(directory);
-  change(directory, "PRAGMA user_version = 2");
+  change(directory, "PRAGMA user_version = 3");
   const before = filesOf(directory);
-  await assert.rejects(storeIn(directory).open(), { code: "store.newer-format", message: /format 2 .* up to 1/ });
+  await assert.rejects(storeIn(directory).open(), { code: "store.newer-format", message: /format 3 .* up to 2/ });
   const after = filesOf(directory);
   // SQLite's index of an empty write-ahead log may appear; it carries nothing.
   delete after["log.sqlite-shm"];
   delete after["log.sqlite-wal"];
   assert.deepEqual(after, before);
+});
+
+test("an older format is refused, with what to do", async (t) => {
+  const directory = directoryOf(t);
+  await fill(directory);
+  change(directory, "PRAGMA user_version = 1");
+  await assert.rejects(storeIn(directory).open(), { code: "store.older-format", message: /format 1 .* empty directory/ });
 });
 
 test("an opening that is refused later, because of the site or of damage in a table, has changed nothing either", async (t) => {
@@ -189,7 +196,7 @@ test("damaged values are named, left out and stay until they are removed", async
   ]);
   assert.deepEqual([...opened.meta.keys()], ["other"]);
   assert.deepEqual(opened.sessions.map(({ key }) => key), [2]);
-  assert.deepEqual(opened.retained, [{ topicName: "a", position: 1 }]);
+  assert.deepEqual(opened.retained, [{ topicName: "a", position: 1, bytes: 5 }]);
   const damagedRow = { kind: "row", key: "3", first: 3, span: 2 };
   assert.deepEqual(await store.readRows(0, { maxBytes: 100_000 }), {
     rows: [rowOf(1, 50), rowOf(7, 30)],
@@ -252,7 +259,10 @@ function outcomeOf(options: ConstructorParameters<typeof SqliteDatabase>[0]): "r
     const sessions: Record<number, number[]> = { 1: [1, 2, 3], 2: [4] };
     for (const { key, value } of opened.sessions) assert.deepEqual([...value], sessions[key]);
     const retained: Record<string, number> = { a: 1, b: 3 };
-    for (const { topicName, position } of opened.retained) assert.equal(position, retained[topicName]);
+    const bytesOf: Record<string, number> = { a: 5, b: 7 };
+    for (const { topicName, position, bytes } of opened.retained) {
+      assert.deepEqual([position, bytes], [retained[topicName], bytesOf[topicName]]);
+    }
     const meta: Record<string, number[]> = { site: [9], other: [8] };
     for (const [key, value] of opened.meta) assert.deepEqual([...value], meta[key]);
     return damaged.length + opened.damaged.length > 0 ? "damaged" : "same";

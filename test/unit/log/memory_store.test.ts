@@ -147,7 +147,7 @@ test("a flipped bit of anything is named as damage and left out, until it is rep
     ...NOTHING,
     rows: [rowOf(1), rowOf(2)],
     sessions: [{ key: 5, value: Uint8Array.of(1) }],
-    retained: [{ topicName: "t", position: 1 }],
+    retained: [{ topicName: "t", position: 1, bytes: 2 }],
     meta: [{ key: "m", value: Uint8Array.of(1) }],
   });
   await store.close();

@@ -66,6 +66,7 @@ test("connections, half-open ones, sessions, subscriptions and retained messages
   await shows(program, `sessions{state="absent"}`, 0);
   await shows(program, "subscriptions", 1);
   await shows(program, "retained_messages", 1);
+  await shows(program, "retained_bytes", 6);
   client.cut();
   await program.platform.quiesce();
   await shows(program, "connections", 0);
@@ -74,6 +75,7 @@ test("connections, half-open ones, sessions, subscriptions and retained messages
   const other = await program.connect({ clientId: "other" });
   await ask(program, other, publish("r", 1, { payload: "", retain: true }), "puback");
   await shows(program, "retained_messages", 0);
+  await shows(program, "retained_bytes", 0);
   await ask(program, other, publish("a/1", 1), "puback");
   await shows(program, "waiting_messages", 1);
   await program.connect({ clean: true });
