@@ -12,13 +12,24 @@ import type { Session } from "../mqtt/session.ts";
 import { isReservedTopicName } from "../mqtt/topics.ts";
 import { utf8Bytes } from "../mqtt/utf8.ts";
 import { Window } from "../mqtt/window.ts";
+import type { Authenticating, AuthenticationProperties } from "./authenticating.ts";
 import type { Connection } from "./connection.ts";
 import { count } from "./counters.ts";
 import type { Delivery } from "./delivery.ts";
 import type { Hub } from "./hub.ts";
 import type { Retained } from "./retained.ts";
+import type { ShareGroups } from "./share_groups.ts";
 import type { Sys } from "./sys.ts";
 import type { Wills } from "./wills.ts";
+
+/** What a CONNECT that is accepted leads to. */
+interface ConnectionStart {
+  readonly packet: ConnectPacket;
+  readonly expirySeconds: number;
+  readonly sessionPresent: boolean;
+  /** Of enhanced authentication. */
+  readonly properties: AuthenticationProperties | undefined;
+}
 
 export class Connecting {
   readonly #hub: Hub;
@@ -26,6 +37,8 @@ export class Connecting {
   readonly #retained: Retained;
   readonly #wills: Wills;
   readonly #sys: Sys;
+  readonly #shares: ShareGroups;
+  readonly #authenticating: Authenticating;
   /** The gateway is about to stop: nobody gets a session any more. */
   isDraining = false;
   /** Told about every connection that got its session. */
@@ -33,13 +46,22 @@ export class Connecting {
 
   constructor(
     hub: Hub,
-    parts: { readonly delivery: Delivery; readonly retained: Retained; readonly wills: Wills; readonly sys: Sys },
+    parts: {
+      readonly delivery: Delivery;
+      readonly retained: Retained;
+      readonly wills: Wills;
+      readonly sys: Sys;
+      readonly shares: ShareGroups;
+      readonly authenticating: Authenticating;
+    },
   ) {
     this.#hub = hub;
     this.#delivery = parts.delivery;
     this.#retained = parts.retained;
     this.#wills = parts.wills;
     this.#sys = parts.sys;
+    this.#shares = parts.shares;
+    this.#authenticating = parts.authenticating;
   }
 
   /** Handles the CONNECT; the connection handles no further packet until the CONNACK has left. */
@@ -50,9 +72,6 @@ export class Connecting {
     connection.outbox.version = packet.protocolVersion;
     connection.outbox.packetBytesMax = packet.maximumPacketBytes;
     if (this.isDraining) return this.turnAway(connection);
-    if (packet.authenticationMethod !== undefined) {
-      return this.#refuse(connection, REASON.badAuthenticationMethod, "No authentication method is supported");
-    }
     // [MQTT3-3.1.3-8] an empty client identifier needs a clean session; MQTT 3.1 §3.1 has none.
     if (
       packet.clientId === "" && (packet.protocolVersion === 3 || (packet.protocolVersion === 4 && !packet.cleanStart))
@@ -62,6 +81,13 @@ export class Connecting {
     if (packet.will?.properties?.payloadIsUtf8 === true && !isUtf8(packet.will.payload)) { // §3.1.3.2.3
       return this.#refuse(connection, REASON.payloadFormatInvalid, "The will's payload is not UTF-8, as it says");
     }
+    if (packet.authenticationMethod !== undefined) {
+      return this.#authenticating.begin(connection, packet, (outcome) => {
+        if (outcome.allowed) return this.#admit(connection, packet, outcome);
+        this.#tellRefused(connection, packet, { reasonCode: outcome.reasonCode, reason: outcome.message });
+        this.#refuse(connection, outcome.reasonCode, outcome.message);
+      });
+    }
     const { peer } = connection.transport;
     const { clientId, userName, password } = packet;
     const isGone = (): boolean => connection.phase !== "connecting";
@@ -69,21 +95,21 @@ export class Connecting {
     const request = { action: "connect", clientId, userName, password, peer, isGone } as const;
     void this.#hub.access.connect(request).then((decision) => {
       if (isGone()) return;
-      if (this.isDraining) return this.turnAway(connection);
-      if (decision.allowed) return this.#admit(connection, packet, decision.identity);
-      const reasonCode = REFUSALS[decision.reason];
-      this.#hub.tell(
-        "info",
-        "connect.refused",
-        `Refused ${clientId || "a client"} from ${peer.address}: ${decision.reason}`,
-        {
-          clientId,
-          address: peer.address,
-          reasonCode,
-        },
-      );
-      this.#refuse(connection, reasonCode, "Refused");
+      if (decision.allowed) return this.#admit(connection, packet, { identity: decision.identity });
+      const { reason } = decision;
+      this.#tellRefused(connection, packet, { reasonCode: REFUSALS[reason], reason });
+      this.#refuse(connection, REFUSALS[reason], "Refused");
     });
+  }
+
+  #tellRefused(
+    connection: Connection,
+    { clientId }: ConnectPacket,
+    { reasonCode, reason }: { readonly reasonCode: number; readonly reason: string },
+  ): void {
+    const { address } = connection.transport.peer;
+    const text = `Refused ${clientId || "a client"} from ${address}: ${reason}`;
+    this.#hub.tell("info", "connect.refused", text, { clientId, address, reasonCode });
   }
 
   /** Answers a CONNECT by which server to use instead of this one, or that it stops (MQTT 5 §4.11). */
@@ -101,12 +127,19 @@ export class Connecting {
   #refuse(connection: Connection, reasonCode: number, reasonString: string): void {
     count(this.#hub.counters.connectsRefused, reasonCode);
     const properties = connection.explains ? { reasonString } : {};
+    // [MQTT3-3.1.3-9] [MQTT5-3.1.3-8] [MQTT5-3.1.4-2]
     connection.refuse({ type: "connack", sessionPresent: false, reasonCode, properties });
   }
 
-  #admit(connection: Connection, packet: ConnectPacket, identity: Identity): void {
+  #admit(
+    connection: Connection,
+    packet: ConnectPacket,
+    { identity, properties }: { readonly identity: Identity; readonly properties?: AuthenticationProperties },
+  ): void {
+    if (this.isDraining) return this.turnAway(connection);
     const { log, access, limits } = this.#hub;
     const { will, cleanStart } = packet;
+    // [MQTT3-3.1.3-6] [MQTT5-3.1.3-7]
     const clientId = packet.clientId === "" ? this.#assignClientId() : packet.clientId;
     const owner = identity.user ?? "";
     const existing = log.state.sessionOf.get(clientId);
@@ -124,17 +157,20 @@ export class Connecting {
       // A session that ends with its connection needs nothing of the log; one that takes another's place frees space.
       const logFull = log.full && (expirySeconds > 0 || will !== undefined);
       if (logFull) return this.#refuse(connection, REASON.quotaExceeded, "The log is full: no new session");
-      if (log.state.sessions.size >= limits.sessionsMax) {
+      if (log.state.clientSessions >= limits.sessionsMax) {
         return this.#refuse(connection, REASON.serverBusy, "There are as many sessions as allowed");
       }
     }
     connection.identity = identity;
     if (existing !== undefined) this.#takeOver(existing);
     if (existing !== undefined) this.#forgetWill(existing);
+    // [MQTT3-3.1.2-4] [MQTT3-3.1.3-2] [MQTT3-3.1.4-3] [MQTT3-4.1.0-1] [MQTT5-3.1.2-5] [MQTT5-3.1.2-23] [MQTT5-3.1.3-2]
+    // [MQTT5-3.1.4-4]
     const kept = cleanStart ? undefined : log.state.sessionOf.get(clientId);
     if (cleanStart && existing !== undefined) this.#wills.endSession(existing); // [MQTT3-3.1.2-6] [MQTT5-3.1.2-4]
-    const session = kept ?? this.#create({ clientId, owner, expirySeconds, will });
-    this.#open(connection, session, { packet, expirySeconds, sessionPresent: kept !== undefined });
+    const session = kept ?? this.#create({ clientId, owner, expirySeconds, will }); // [MQTT3-3.1.2-4] [MQTT5-3.1.2-6]
+    // [MQTT3-3.2.2-1] [MQTT3-3.2.2-2] [MQTT3-3.2.2-3] [MQTT5-3.2.2-2] [MQTT5-3.2.2-3]
+    this.#open(connection, session, { packet, expirySeconds, sessionPresent: kept !== undefined, properties });
   }
 
   /** [MQTT3-3.1.4-2] [MQTT5-3.1.4-3] the older connection of the client identifier is closed first. */
@@ -172,11 +208,7 @@ export class Connecting {
   #open(
     connection: Connection,
     session: Session,
-    about: {
-      readonly packet: ConnectPacket;
-      readonly expirySeconds: number;
-      readonly sessionPresent: boolean;
-    },
+    about: ConnectionStart,
   ): void {
     const { log, limits, connectionOf, deadlines, counters } = this.#hub;
     const { packet, expirySeconds } = about;
@@ -191,7 +223,7 @@ export class Connecting {
     connection.limitPackets(this.#maximumPacketBytes(packet));
     connection.topicAliasMaximum = packet.protocolVersion === 5 ? limits.topicAliasMaximum : 0;
     connection.window = new Window(session.places, {
-      countMax: Math.min(packet.receiveMaximum, limits.windowMax),
+      countMax: Math.min(packet.receiveMaximum, limits.windowMax), // [MQTT5-4.9.0-1]
       bytesMax: limits.windowMaxBytes,
     });
     const aliasMax = Math.min(packet.topicAliasMaximum, limits.topicAliasesToClientMax);
@@ -203,9 +235,11 @@ export class Connecting {
     log.after({
       run: () => {
         if (connection.phase !== "connecting") return;
-        connection.phase = "open";
+        connection.admit();
         // A client that takes no CONNACK is one that nothing can be said to [MQTT5-3.1.2-24].
+        // [MQTT3-3.1.4-4] [MQTT3-3.2.0-1] [MQTT5-3.1.4-5] [MQTT5-3.2.0-1] [MQTT5-3.2.0-2]
         if (!connection.outbox.packet(connack)) return connection.close();
+        this.#shares.opened(connection);
         this.#delivery.pump(connection);
         this.#retained.replay(session);
         if (about.sessionPresent) this.#sys.resumed(connection);
@@ -231,14 +265,14 @@ export class Connecting {
   #connack(
     connection: Connection,
     session: Session,
-    about: { readonly packet: ConnectPacket; readonly expirySeconds: number; readonly sessionPresent: boolean },
+    about: ConnectionStart,
   ): ConnackPacket {
     const { packet, expirySeconds, sessionPresent } = about;
     if (packet.protocolVersion !== 5) return { type: "connack", sessionPresent, reasonCode: REASON.success };
     const { limits, announced } = this.#hub;
     const { keepAliveSeconds } = connection;
     // [MQTT5-3.1.2-28]
-    const responseInformation = packet.requestResponseInformation
+    const responseInformation = packet.requestResponseInformation && announced.responseTopicPrefix !== undefined
       ? responseTopicPrefix(announced.responseTopicPrefix, session.clientId)
       : undefined;
     return {
@@ -247,11 +281,13 @@ export class Connecting {
       reasonCode: REASON.success,
       properties: {
         ...(expirySeconds === packet.sessionExpirySeconds ? {} : { sessionExpirySeconds: expirySeconds }),
-        ...(packet.clientId === "" ? { assignedClientId: session.clientId } : {}),
+        ...(packet.clientId === "" ? { assignedClientId: session.clientId } : {}), // [MQTT5-3.1.3-7] [MQTT5-3.2.2-16]
+        // [MQTT5-3.2.2-22]
         ...(keepAliveSeconds === packet.keepAliveSeconds ? {} : { serverKeepAliveSeconds: keepAliveSeconds }),
         receiveMaximum: limits.receiveMaximum,
         maximumPacketBytes: this.#maximumPacketBytes(packet),
         topicAliasMaximum: limits.topicAliasMaximum,
+        ...about.properties, // [MQTT5-4.12.0-5] [MQTT5-4.12.0-6]
         ...(responseInformation === undefined ? {} : { responseInformation }),
       },
     };
@@ -288,10 +324,12 @@ export class Connecting {
     how: { readonly withWill: boolean; readonly expirySeconds: number | undefined },
   ): void {
     const { session } = connection;
+    // [MQTT3-4.1.0-2] [MQTT5-4.1.0-1]
     if (session === undefined || this.#hub.connectionOf.get(session) !== connection) return;
     this.#delivery.appendCompletions(connection);
     this.#retained.closed(session);
     this.#hub.connectionOf.delete(session);
+    this.#shares.left(connection);
     const { log } = this.#hub;
     const atMs = log.clock.nowMs();
     const expirySeconds = how.expirySeconds ?? session.expirySeconds;
@@ -317,7 +355,7 @@ function responseTopicPrefix(prefix: string, clientId: string): string | undefin
   return utf8Bytes(whole) < LIMITS.topicNameBytes ? whole : undefined;
 }
 
-/** MQTT 5 §3.2.2.2; the codec turns them into 3.1.1's return codes. */
+/** MQTT 5 §3.2.2.2 [MQTT5-3.2.2-8]; the codec turns them into 3.1.1's return codes. */
 const REFUSALS = {
   "bad-credentials": REASON.badUserNameOrPassword,
   "not-authorized": REASON.notAuthorized,

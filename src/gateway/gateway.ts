@@ -15,6 +15,7 @@ import type { Session } from "../mqtt/session.ts";
 import { TopicTable } from "../mqtt/topic_table.ts";
 import type { Platform, Socket } from "../ports.ts";
 import { Acknowledging } from "./acknowledging.ts";
+import { Authenticating } from "./authenticating.ts";
 import { Connecting } from "./connecting.ts";
 import type { ConnectionHandler } from "./connection.ts";
 import { Connection, parkedBytes } from "./connection.ts";
@@ -27,6 +28,7 @@ import { Publishing } from "./publishing.ts";
 import { Retained } from "./retained.ts";
 import { Subscribing } from "./subscribing.ts";
 import { Sys, type SysOptions } from "./sys.ts";
+import { ShareGroups } from "./share_groups.ts";
 import type { Transport } from "./transport.ts";
 import { pump, transportOf } from "./transport.ts";
 import { Wills } from "./wills.ts";
@@ -59,6 +61,7 @@ export class Gateway implements ConnectionHandler {
   readonly #retained: Retained;
   readonly #wills: Wills;
   readonly #sys: Sys;
+  readonly #authenticating: Authenticating;
   readonly #connecting: Connecting;
   /** Bytes of all connections' messages that wait for their commit. */
   readonly #inbound = { bytes: 0 };
@@ -76,14 +79,19 @@ export class Gateway implements ConnectionHandler {
     this.#outboxes = new Outboxes(options.requestTurn);
     this.#delivery = new Delivery(this.#hub);
     this.#acknowledging = new Acknowledging(this.#hub, this.#delivery);
-    this.#publishing = new Publishing(this.#hub, { delivery: this.#delivery, acknowledging: this.#acknowledging });
+    const shares = new ShareGroups(this.#hub, this.#delivery);
+    const publishing = { delivery: this.#delivery, acknowledging: this.#acknowledging, shares };
+    this.#publishing = new Publishing(this.#hub, publishing);
     this.#retained = new Retained(this.#hub, this.#delivery);
     const figures = (): GatewayFigures => this.figures();
     this.#sys = new Sys(this.#hub, { delivery: this.#delivery, options: options.sys, figures });
-    const subscribers = { retained: this.#retained, delivery: this.#delivery, sys: this.#sys };
+    const subscribers = { retained: this.#retained, delivery: this.#delivery, sys: this.#sys, shares };
     this.#subscribing = new Subscribing(this.#hub, subscribers);
-    this.#wills = new Wills(this.#hub, this.#publishing);
-    this.#connecting = new Connecting(this.#hub, { ...subscribers, wills: this.#wills });
+    this.#wills = new Wills(this.#hub, { publishing: this.#publishing, shares });
+    this.#authenticating = new Authenticating(this.#hub);
+    this.#authenticating.onFailed = (connection, error) => this.breach(connection, error);
+    const authenticating = this.#authenticating;
+    this.#connecting = new Connecting(this.#hub, { ...subscribers, wills: this.#wills, authenticating });
     this.#connecting.onAdmitted = () => this.#halfOpen--;
     this.#wills.schedule();
   }
@@ -128,6 +136,7 @@ export class Gateway implements ConnectionHandler {
 
   packet(connection: Connection, packet: IncomingPacket): void {
     if (connection.parked.length > 0 && mustWait(packet)) return this.#park(connection, packet);
+    if (connection.phase === "authenticating") this.#authenticating.check(packet);
     switch (packet.type) {
       case "connect":
         return this.#connecting.connect(connection, packet);
@@ -152,7 +161,7 @@ export class Gateway implements ConnectionHandler {
       case "disconnect":
         return this.#connecting.disconnect(connection, packet);
       case "auth":
-        throw new ProtocolError(REASON.protocolError, "There is no authentication to continue");
+        return this.#authenticating.auth(connection, packet);
     }
   }
 
@@ -166,10 +175,11 @@ export class Gateway implements ConnectionHandler {
       connection.refuse(refusing(error.reasonCode), error.answerVersion); // [MQTT3-3.1.2-2] [MQTT5-3.1.2-2]
     } else if (error instanceof UnansweredError) {
       connection.close();
-    } else if (connection.phase === "new" && connection.version === 5) {
-      connection.refuse(refusing(error.reasonCode)); // [MQTT5-3.1.4-1]
+    } else if ((connection.phase === "new" || connection.phase === "authenticating") && connection.version === 5) {
+      connection.refuse(refusing(error.reasonCode)); // [MQTT5-3.1.4-1] [MQTT5-3.14.0-1] [MQTT5-3.14.0-1]
     } else {
-      connection.disconnect(error.reasonCode, error.message); // [MQTT3-3.1.4-1] [MQTT3-4.8.0-1] [MQTT5-4.13.1-1]
+      // [MQTT3-3.1.4-1] [MQTT3-3.2.2-6] [MQTT3-4.8.0-1] [MQTT5-4.13.1-1]
+      connection.disconnect(error.reasonCode, error.message);
     }
     this.#connecting.leave(connection, { withWill: true, expirySeconds: undefined });
   }
@@ -186,6 +196,7 @@ export class Gateway implements ConnectionHandler {
     if (connection.session === undefined) this.#halfOpen--;
     this.#unpark(connection);
     this.#acknowledging.closed(connection);
+    this.#authenticating.closed(connection);
     // [MQTT3-3.1.2-8] [MQTT5-3.1.2-8] the connection closed without DISCONNECT: its will is due.
     this.#connecting.leave(connection, { withWill: true, expirySeconds: undefined });
   }
@@ -224,6 +235,7 @@ export class Gateway implements ConnectionHandler {
     for (const connection of this.#connections) this.#check(connection, nowMs);
     this.#wills.tick();
     this.#sys.tick(nowMs);
+    this.#authenticating.tick(nowMs);
     this.committed();
     this.#requestTurn();
   }
@@ -247,7 +259,8 @@ export class Gateway implements ConnectionHandler {
       this.#unpark(connection);
       this.#delivery.appendCompletions(connection);
       if (connection.session !== undefined) this.#hub.connectionOf.delete(connection.session);
-      if (connection.phase === "connecting") this.#connecting.turnAway(connection);
+      const { phase } = connection;
+      if (phase === "connecting" || phase === "authenticating") this.#connecting.turnAway(connection);
       else connection.disconnect(reasonCode, "The gateway is stopping", { serverReference });
     }
     this.flush();
@@ -304,7 +317,7 @@ export class Gateway implements ConnectionHandler {
     });
     this.#unpark(connection);
     count(this.counters.disconnects, REASON.quotaExceeded);
-    connection.disconnect(REASON.quotaExceeded);
+    connection.disconnect(REASON.quotaExceeded); // [MQTT3-4.8.0-2]
     this.#connecting.leave(connection, { withWill: true, expirySeconds: undefined });
   }
 

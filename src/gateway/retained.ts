@@ -92,18 +92,13 @@ export class Retained {
     if (plan.next === begin && !finished) return; // waits for the disk or the socket
     const through = plan.values[plan.next - 1]?.position ?? plan.upTo;
     const { topicFilter } = plan;
-    const from = Math.min(connection.held?.from ?? Infinity, session.places.next);
+    const from = session.places.next;
     const { number } = session;
     const entry = { type: "retained-page", session: number, topicFilter, places, through, finished } as const;
     const until = this.#hub.log.append(entry, { logged: session.durable });
-    connection.held = { from, until };
+    connection.hold(from, until);
     if (finished) this.#plans.delete(session);
-    this.#hub.log.after({
-      run: () => {
-        if (connection.held?.until === until) connection.held = undefined;
-        this.#delivery.pump(connection);
-      },
-    });
+    this.#hub.log.after({ run: () => this.#delivery.pump(connection) });
   }
 
   #take(
@@ -122,7 +117,8 @@ export class Retained {
       return;
     }
     const subscriptionIds = subscriptionId === undefined ? [] : [subscriptionId];
-    this.#delivery.sendQoS0(connection, message, { qos: 0, retainAsPublished: true, subscriptionIds, retained: true });
+    const options = { qos: 0, retainAsPublished: true, subscriptionIds, retained: true, shared: undefined } as const;
+    this.#delivery.sendQoS0(connection, message, options);
   }
 
   #load(session: Session, position: number): void {

@@ -8,6 +8,7 @@ import type { Delivery } from "./delivery.ts";
 import type { Hub } from "./hub.ts";
 import type { Retained } from "./retained.ts";
 import { isSysFilter, type Sys } from "./sys.ts";
+import type { ShareGroups } from "./share_groups.ts";
 import { ANSWER_BYTES, whenDurable } from "./when_durable.ts";
 
 /** SUBACK's failure in 3.1.1 (§3.9.3). */
@@ -21,12 +22,22 @@ export class Subscribing {
   readonly #retained: Retained;
   readonly #delivery: Delivery;
   readonly #sys: Sys;
+  readonly #shares: ShareGroups;
 
-  constructor(hub: Hub, parts: { readonly retained: Retained; readonly delivery: Delivery; readonly sys: Sys }) {
+  constructor(
+    hub: Hub,
+    parts: {
+      readonly retained: Retained;
+      readonly delivery: Delivery;
+      readonly sys: Sys;
+      readonly shares: ShareGroups;
+    },
+  ) {
     this.#hub = hub;
     this.#retained = parts.retained;
     this.#delivery = parts.delivery;
     this.#sys = parts.sys;
+    this.#shares = parts.shares;
   }
 
   subscribe(connection: Connection, packet: SubscribePacket): void {
@@ -35,40 +46,51 @@ export class Subscribing {
     const { packetId, subscriptionId } = packet;
     for (const { topicFilter } of packet.subscriptions) this.#checkDepth(topicFilter); // before anything is granted
     const sys: SubscriptionRequest[] = [];
+    const shared: string[] = [];
+    // [MQTT3-3.8.4-4] [MQTT5-3.8.4-5] [MQTT5-3.8.4-6] [MQTT5-3.9.3-1]
     const reasonCodes = packet.subscriptions.map((subscription) => {
       const refusal = this.#refusal(connection, session, subscription);
-      if (refusal !== undefined) return connection.version === 5 ? refusal : FAILURE;
+      if (refusal !== undefined) return connection.version === 5 ? refusal : FAILURE; // [MQTT3-3.9.3-2] [MQTT5-3.9.3-2]
       const { retainHandling, topicFilter, qos } = subscription;
       // [MQTT5-3.3.1-9] [MQTT5-3.3.1-10] [MQTT5-3.3.1-11]
-      const replayRetained = retainHandling === 0 || (retainHandling === 1 && !session.subscriptions.has(topicFilter));
+      const isOwed = retainHandling === 0 || (retainHandling === 1 && !session.subscriptions.has(topicFilter));
+      const isShared = session.isShared(topicFilter);
+      if (isShared) shared.push(topicFilter);
+      if (isShared) this.#shares.subscribing(topicFilter);
+      const replayRetained = isOwed && !isShared; // a shared subscription gets no retained messages (§4.8.2)
       if (replayRetained && isSysFilter(topicFilter)) sys.push(subscription);
       this.#hub.log.append(
         { type: "subscribed", session: session.number, subscription, subscriptionId, replayRetained },
         { logged: session.durable },
       );
-      return qos; // [MQTT3-3.9.3-1] the QoS granted
+      return qos; // [MQTT3-3.8.4-5] [MQTT3-3.9.3-1] [MQTT5-3.8.4-7] the QoS granted
     });
     const bytes = ANSWER_BYTES +
       packet.subscriptions.reduce((sum, one) => sum + FILTER_BYTES + one.topicFilter.length, 0);
     whenDurable(this.#hub.log, { connection, bytes }, () => {
+      // [MQTT3-2.3.1-7] [MQTT3-3.8.4-1] [MQTT3-3.8.4-2] [MQTT5-2.2.1-6] [MQTT5-3.8.4-1] [MQTT5-3.8.4-2]
       connection.outbox.packet({ type: "suback", packetId, reasonCodes });
       this.#retained.replay(session);
       for (const request of sys) this.#sys.subscribed(connection, { request, subscriptionId });
       this.#delivery.pump(connection);
     });
+    for (const topicFilter of shared) this.#shares.subscribed(connection, topicFilter);
   }
 
   unsubscribe(connection: Connection, packet: UnsubscribePacket): void {
     const { session } = connection;
     if (session === undefined) return;
     const { packetId } = packet;
-    const reasonCodes = packet.topicFilters.map((topicFilter) => {
+    const reasonCodes = packet.topicFilters.map((topicFilter) => { // [MQTT3-3.10.4-6] [MQTT5-3.10.4-6] [MQTT5-3.11.3-1]
+      // [MQTT3-3.10.4-1] [MQTT5-3.10.4-1] [MQTT5-3.11.3-2]
       if (!session.subscriptions.has(topicFilter)) return REASON.noSubscriptionExisted;
       this.#hub.log.append({ type: "unsubscribed", session: session.number, topicFilter }, { logged: session.durable });
+      if (session.isShared(topicFilter)) this.#shares.unsubscribed(connection, topicFilter);
       return REASON.success;
     });
     const bytes = ANSWER_BYTES + packet.topicFilters.reduce((sum, filter) => sum + FILTER_BYTES + filter.length, 0);
     whenDurable(this.#hub.log, { connection, bytes }, () => {
+      // [MQTT3-2.3.1-7] [MQTT3-3.10.4-4] [MQTT3-3.10.4-5] [MQTT5-2.2.1-6] [MQTT5-3.10.4-4] [MQTT5-3.10.4-5]
       connection.outbox.packet({ type: "unsuback", packetId, reasonCodes });
     });
   }
@@ -82,14 +104,16 @@ export class Subscribing {
   #refusal(connection: Connection, session: Session, subscription: SubscriptionRequest): number | undefined {
     const { topicFilter } = subscription;
     const { limits, access, log } = this.#hub;
-    if (parseSharedFilter(topicFilter) !== undefined) return REASON.sharedSubscriptionsNotSupported;
     const { identity } = connection;
-    if (!access.allows({ action: "subscribe", identity, clientId: session.clientId, topicFilter })) {
+    // Members of a share group get what the inner filter matches.
+    const asked = parseSharedFilter(topicFilter)?.topicFilter ?? topicFilter;
+    if (!access.allows({ action: "subscribe", identity, clientId: session.clientId, topicFilter: asked })) {
       return REASON.notAuthorized;
     }
     if (session.subscriptions.has(topicFilter)) return undefined;
+    const takesRoom = session.durable || this.#shares.begins(topicFilter);
     const tooMany = session.subscriptions.size >= limits.subscriptionsPerSessionMax ||
-      log.state.subscriptions.size >= limits.subscriptionsMax || (session.durable && log.full);
+      log.state.subscriptionCount >= limits.subscriptionsMax || (takesRoom && log.full);
     return tooMany ? REASON.quotaExceeded : undefined;
   }
 }

@@ -2,14 +2,17 @@
 import type { Session } from "../mqtt/session.ts";
 import type { Hub } from "./hub.ts";
 import type { Publishing } from "./publishing.ts";
+import type { ShareGroups } from "./share_groups.ts";
 
 export class Wills {
   readonly #hub: Hub;
   readonly #publishing: Publishing;
+  readonly #shares: ShareGroups;
 
-  constructor(hub: Hub, publishing: Publishing) {
+  constructor(hub: Hub, parts: { readonly publishing: Publishing; readonly shares: ShareGroups }) {
     this.#hub = hub;
-    this.#publishing = publishing;
+    this.#publishing = parts.publishing;
+    this.#shares = parts.shares;
   }
 
   /** After a start: everything that the recovered sessions have before them. */
@@ -31,7 +34,7 @@ export class Wills {
       if (session.connected || this.#hub.log.state.sessions.get(session.number) !== session) continue;
       const { dueMs } = session.will ?? {};
       if (dueMs !== undefined && dueMs <= nowMs) this.fire(session);
-      if (endsAtMs(session) <= nowMs) {
+      if (endsAtMs(session) <= nowMs) { // [MQTT5-4.1.0-2]
         this.#hub.counters.sessionsExpired++;
         this.endSession(session);
       } else this.watch(session);
@@ -41,8 +44,9 @@ export class Wills {
   /** [MQTT3-3.1.2-8] [MQTT5-3.1.2-8] publishes the will; it is published once, whatever happens. */
   fire(session: Session): void {
     const will = session.will?.will;
-    if (will === undefined) return;
+    if (will === undefined) return; // [MQTT3-3.1.2-12]
     const { log, access, counters } = this.#hub;
+    // [MQTT3-3.1.2-10] [MQTT5-3.1.2-10]
     log.append({ type: "will-fired", session: session.number }, { logged: session.logged });
     const { topicName, payload, qos, retain, properties } = will;
     const { clientId, owner } = session;
@@ -57,6 +61,7 @@ export class Wills {
     }
     counters.willsPublished++;
     const receivedMs = log.clock.nowMs();
+    // [MQTT3-3.1.2-9] [MQTT3-3.1.2-16] [MQTT3-3.1.2-17] [MQTT5-3.1.2-14] [MQTT5-3.1.2-15]
     this.#publishing.own({ topicName, payload, qos, retain, properties, clientId, receivedMs }, { fromKafka: false });
     // A session that had to outlive its end for this will can end now.
     if (!session.connected && session.expirySeconds === 0) this.endSession(session);
@@ -69,6 +74,7 @@ export class Wills {
     if (session.will?.dueMs !== undefined) this.fire(session);
     if (log.state.sessions.get(session.number) !== session) return;
     this.#hub.deadlines.delete(session);
+    this.#shares.ending(session);
     log.append({ type: "session-ended", session: session.number }, { logged: session.logged });
   }
 }

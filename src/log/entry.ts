@@ -5,8 +5,9 @@
  * Numbers: `position` is an entry's place in the log; `session` numbers an incarnation of a session, never used twice;
  * a `place` is the number of a message within its session's queue, from which the packet identifier follows.
  */
-import type { Message } from "../mqtt/message.ts";
+import type { Message, QoS } from "../mqtt/message.ts";
 import type { SubscriptionRequest, Will } from "../mqtt/packet.ts";
+import type { Delivery } from "../mqtt/places.ts";
 
 /** Where a route sends a message: decided when it is appended, so that replay and uplink agree with it for ever. */
 export interface RouteChoice {
@@ -111,6 +112,38 @@ export type Entry =
     readonly through: number;
     readonly finished: boolean;
   }
+  /** A member of a share group takes a place of the group: which one is nobody's function, so it is written. */
+  | {
+    readonly type: "share-assigned";
+    /** Number of the group's session, and its place. */
+    readonly group: number;
+    readonly place: number;
+    /** Number of the member's session, which takes its next place for the message at `position`. */
+    readonly session: number;
+    readonly position: number;
+    readonly bytes: number;
+    /** The lower of published and granted; `delivery` says where the place came from. */
+    readonly qos: QoS;
+    readonly delivery: Delivery;
+    /** The group keeps its place until the member is done. Not packed: the log does not know such a member. */
+    readonly lent: boolean;
+  }
+  /** A member gives a place back to its group, at whose end it waits. */
+  | {
+    readonly type: "share-returned";
+    readonly group: number;
+    readonly session: number;
+    /** The member's place. */
+    readonly place: number;
+    readonly position: number;
+    readonly bytes: number;
+    /** QoS of the message as published. */
+    readonly qos: QoS;
+    /** The group still has its own place. Not packed, as above. */
+    readonly lent: boolean;
+  }
+  /** These places are done: members completed what they were lent, or the messages are not to be sent again. */
+  | { readonly type: "share-completed"; readonly session: number; readonly places: readonly number[] }
   | { readonly type: "will-fired"; readonly session: number }
   /** Everything up to here that has a route is in Kafka. */
   | { readonly type: "uplink"; readonly through: number }

@@ -4,13 +4,14 @@
  * entry; positions are explicit, so a row may have holes. Tags are part of the format: never reuse one.
  */
 import { Reader, readList, readOptional, UnreadableBytes, writeList, writeOptional, Writer } from "./bytes.ts";
-import type { Entry, EntryType } from "./entry.ts";
+import type { Delivery } from "../mqtt/places.ts";
+import type { DownlinkPosition, Entry, EntryType } from "./entry.ts";
 import { readMessageEntry, readQoS, readWill, writeMessageEntry, writeWill } from "./message_codec.ts";
 
 /** Version of the row and snapshot format. */
 export const FORMAT_VERSION = 1;
 
-/** Tags 17…31 are reserved for share groups: assigned, returned, completed by a member. */
+/** Tags 20…31 are reserved for share groups. */
 const TAGS = {
   "message": 1,
   "session-created": 2,
@@ -28,6 +29,9 @@ const TAGS = {
   "uplink": 14,
   "downlink": 15,
   "started": 16,
+  "share-assigned": 17,
+  "share-returned": 18,
+  "share-completed": 19,
   "dropped": 32,
 } as const satisfies Record<EntryType, number>;
 
@@ -120,6 +124,10 @@ function writeFields(out: Writer, entry: Entry): void {
       return out.uint(entry.packetId);
     case "retained-page":
       return writeRetainedPage(out, entry);
+    case "share-assigned":
+    case "share-returned":
+    case "share-completed":
+      return writeShareFields(out, entry);
     case "uplink":
       return out.uint(entry.through);
     case "dropped":
@@ -183,20 +191,16 @@ function readFields(input: Reader, type: EntryType): Entry {
       return { type, session: input.uint(), packetId: input.uint() };
     case "retained-page":
       return readRetainedPage(input);
+    case "share-assigned":
+    case "share-returned":
+    case "share-completed":
+      return readShareFields(input, type);
     case "uplink":
       return { type, through: input.uint() };
     case "dropped":
       return { type, from: input.uint(), through: input.uint() };
     case "downlink":
-      return {
-        type,
-        positions: readList(input, (source) => ({
-          kafkaTopic: source.string(),
-          topicId: source.string(),
-          partition: source.uint(),
-          offset: source.uint(),
-        })),
-      };
+      return { type, positions: readList(input, readDownlinkPosition) };
     case "started":
       return {
         type,
@@ -206,6 +210,36 @@ function readFields(input: Reader, type: EntryType): Entry {
         willGraceMs: input.uint(),
       };
   }
+}
+
+function readDownlinkPosition(input: Reader): DownlinkPosition {
+  return {
+    kafkaTopic: input.string(),
+    topicId: input.string(),
+    partition: input.uint(),
+    offset: input.uint(),
+  };
+}
+
+type ShareEntry = Extract<Entry, { type: `share-${string}` }>;
+
+function writeShareFields(out: Writer, entry: ShareEntry): void {
+  out.uint(entry.session);
+  if (entry.type === "share-completed") return writeList(out, entry.places, (target, place) => target.uint(place));
+  out.uint(entry.group);
+  out.uint(entry.place);
+  out.uint(entry.position);
+  out.uint(entry.bytes);
+  out.byte(entry.qos);
+  if (entry.type === "share-assigned") writeDelivery(out, entry.delivery);
+}
+
+function readShareFields(input: Reader, type: ShareEntry["type"]): Entry {
+  const session = input.uint();
+  if (type === "share-completed") return { type, session, places: readList(input, (source) => source.uint()) };
+  const [group, place, position, bytes] = [input.uint(), input.uint(), input.uint(), input.uint()];
+  const at = { session, group, place, position, bytes, qos: readQoS(input.byte()), lent: false };
+  return type === "share-returned" ? { type, ...at } : { type, ...at, delivery: readDelivery(input) };
 }
 
 type SubscribedFields = Pick<Extract<Entry, { type: "subscribed" }>, "subscription" | "subscriptionId">;
@@ -235,6 +269,34 @@ export function readSubscription(input: Reader): SubscribedFields {
       retainHandling: handling === 1 ? 1 : handling === 2 ? 2 : 0,
     },
     subscriptionId: subscriptionId === 0 ? undefined : subscriptionId,
+  };
+}
+
+const DELIVERY = { qos: 3, retainAsPublished: 4, retained: 8, shared: 16, qosOfShared: 32 } as const;
+
+/** How a place is delivered. A lent place is of a session that no snapshot and no entry contains. */
+export function writeDelivery(out: Writer, delivery: Delivery): void {
+  const { shared } = delivery;
+  out.byte(
+    delivery.qos | (delivery.retainAsPublished ? DELIVERY.retainAsPublished : 0) |
+      (delivery.retained ? DELIVERY.retained : 0) |
+      (shared === undefined ? 0 : DELIVERY.shared | shared.qos * DELIVERY.qosOfShared),
+  );
+  writeList(out, delivery.subscriptionIds, (target, value) => target.uint(value));
+  if (shared !== undefined) out.uint(shared.group);
+}
+
+export function readDelivery(input: Reader): Delivery {
+  const flags = input.byte();
+  const subscriptionIds = readList(input, (source) => source.uint());
+  return {
+    qos: readQoS(flags & DELIVERY.qos),
+    retainAsPublished: (flags & DELIVERY.retainAsPublished) !== 0,
+    retained: (flags & DELIVERY.retained) !== 0,
+    subscriptionIds,
+    shared: (flags & DELIVERY.shared) === 0
+      ? undefined
+      : { group: input.uint(), qos: readQoS(Math.floor(flags / DELIVERY.qosOfShared) & 3), lent: undefined },
   };
 }
 

@@ -7,7 +7,7 @@ import { Places } from "../mqtt/places.ts";
 import { Session } from "../mqtt/session.ts";
 import { Reader, readList, readOptional, UnreadableBytes, writeList, writeOptional, Writer } from "./bytes.ts";
 import type { DownlinkPosition, DroppedRange, Epoch } from "./entry.ts";
-import { FORMAT_VERSION, readSubscription, writeSubscription } from "./entry_codec.ts";
+import { FORMAT_VERSION, readDelivery, readSubscription, writeDelivery, writeSubscription } from "./entry_codec.ts";
 import { readWill, writeWill } from "./message_codec.ts";
 
 const scratch = new Writer(1024);
@@ -54,8 +54,9 @@ export function readSession(number: number, bytes: Uint8Array): Session {
 }
 
 function writeQueue(out: Writer, session: Session): void {
-  writeList(out, [...session.subscriptions.values()], (target, { request, subscriptionId }) => {
+  writeList(out, [...session.subscriptions.values()], (target, { request, subscriptionId, since }) => {
     writeSubscription(target, { subscription: request, subscriptionId });
+    if (session.isShared(request.topicFilter)) target.uint(since);
   });
   writeList(out, [...session.received], (target, [packetId, position]) => {
     target.uint(packetId);
@@ -71,9 +72,13 @@ function writeQueue(out: Writer, session: Session): void {
 }
 
 function readQueue(input: Reader, session: Session): void {
-  for (const { subscription: request, subscriptionId } of readList(input, readSubscription)) {
-    session.subscriptions.set(request.topicFilter, { session, request, subscriptionId });
-  }
+  readList(input, (source) => {
+    const { subscription: request, subscriptionId } = readSubscription(source);
+    const isShared = session.isShared(request.topicFilter);
+    const since = isShared ? source.uint() : 0;
+    if (isShared) session.sharedCount++;
+    session.subscriptions.set(request.topicFilter, { session, request, subscriptionId, since });
+  });
   for (const [packetId, position] of readList(input, (source) => [source.uint(), source.uint()] as const)) {
     session.received.set(packetId, position);
   }
@@ -123,27 +128,13 @@ function readPlaces(input: Reader): Places {
     }
     const position = before + unzigzag(input.uint());
     const delivery = deliveries[input.uint()];
-    if (delivery === undefined || (qos !== 1 && qos !== 2)) throw new UnreadableBytes("A place is not readable");
+    if (delivery === undefined || (qos !== 0 && qos !== 1 && qos !== 2)) {
+      throw new UnreadableBytes("A place is not readable");
+    }
     places.add(position, { delivery, qos, bytes: input.uint() });
     before = position;
   }
   return places;
-}
-
-function writeDelivery(out: Writer, delivery: Delivery): void {
-  out.byte(delivery.qos | (delivery.retainAsPublished ? 4 : 0) | (delivery.retained ? 8 : 0));
-  writeList(out, delivery.subscriptionIds, (target, value) => target.uint(value));
-}
-
-function readDelivery(input: Reader): Delivery {
-  const flags = input.byte();
-  const qos = flags & 3;
-  return {
-    qos: qos === 2 ? 2 : qos === 1 ? 1 : 0,
-    retainAsPublished: (flags & 4) !== 0,
-    retained: (flags & 8) !== 0,
-    subscriptionIds: readList(input, (source) => source.uint()),
-  };
 }
 
 function zigzag(distance: number): number {

@@ -14,6 +14,18 @@ export interface Delivery {
   readonly subscriptionIds: readonly number[];
   /** A retained message sent because of a SUBSCRIBE: its RETAIN flag is 1. */
   readonly retained: boolean;
+  /** Where the place came from, if a share group gave it. */
+  readonly shared: SharedPlace | undefined;
+}
+
+/** A place that a share group gave to a member. */
+export interface SharedPlace {
+  /** Number of the group's session. */
+  readonly group: number;
+  /** QoS the message was published with: if it goes back, another member may have been granted more. */
+  readonly qos: QoS;
+  /** The group's place, if the group keeps it until the member is done: the log does not know this member. */
+  readonly lent: number | undefined;
 }
 
 /** Packet identifiers are 1…65,535 (MQTT 5 §2.2.1). */
@@ -27,6 +39,7 @@ const COMPACT_FROM = 64;
 
 /** The packet identifier of a place: the same number always yields the same one. */
 export function packetIdOf(place: number): number {
+  // [MQTT3-2.3.1-4] [MQTT3-4.3.2-1] [MQTT5-2.2.1-4] [MQTT5-4.3.2-1] [MQTT5-4.3.3-1]
   return ((place - 1) % PACKET_IDS) + 1;
 }
 

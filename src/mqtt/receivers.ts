@@ -43,16 +43,15 @@ function merge(matches: readonly Subscription[]): readonly Receiver[] {
   });
 }
 
-/** [MQTT5-3.3.4-2] the highest QoS, [MQTT5-3.3.4-3] and [MQTT5-3.3.4-4] every subscription identifier. */
 function deliveryOf(subscriptions: readonly Subscription[]): Delivery {
   let qos: QoS = 0;
   let retainAsPublished = false;
   const subscriptionIds: number[] = [];
   for (const { request, subscriptionId } of subscriptions) {
-    if (request.qos > qos) qos = request.qos;
+    if (request.qos > qos) qos = request.qos; // [MQTT3-3.3.5-1] [MQTT5-3.3.4-2]
     retainAsPublished ||= request.retainAsPublished;
-    if (subscriptionId !== undefined) subscriptionIds.push(subscriptionId);
+    if (subscriptionId !== undefined) subscriptionIds.push(subscriptionId); // [MQTT5-3.3.4-3] [MQTT5-3.3.4-4]
   }
   subscriptionIds.sort((left, right) => left - right);
-  return { qos, retainAsPublished, subscriptionIds, retained: false };
+  return { qos, retainAsPublished, subscriptionIds, retained: false, shared: undefined };
 }

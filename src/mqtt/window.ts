@@ -30,7 +30,7 @@ export class Window {
   constructor(places: Places, options: WindowOptions) {
     this.#places = places;
     this.#options = options;
-    this.#next = places.first;
+    this.#next = places.first; // [MQTT3-4.4.0-1] [MQTT3-4.6.0-1] [MQTT5-4.4.0-1] [MQTT5-4.6.0-1]
   }
 
   /** Next place to send; places before it were sent on this connection, or are done. */
@@ -52,12 +52,13 @@ export class Window {
   get hasReserve(): boolean {
     const unsent = this.#places.next - this.#next;
     if (this.#count + unsent >= this.#options.countMax) return false;
-    if (this.#places.next - this.#places.first >= LIMITS.windowSpanMax) return false;
+    if (this.isSpanTaken) return false;
     return this.#places.waitingBytes < this.#options.bytesMax;
   }
 
   /** Whether the next place may be sent: by count, bytes (one message always fits) and span of packet identifiers. */
   get isOpen(): boolean {
+    // [MQTT5-3.3.4-9] [MQTT5-4.9.0-2]
     return this.#count < this.#options.countMax && (this.#count === 0 || this.#bytes < this.#options.bytesMax) &&
       !this.isSpanFull;
   }
@@ -65,6 +66,11 @@ export class Window {
   /** So far behind the oldest open place that packet identifiers would repeat: completions must be appended first. */
   get isSpanFull(): boolean {
     return this.#next - this.#places.first >= LIMITS.windowSpanMax;
+  }
+
+  /** The same for what waits behind: the next free place cannot be sent before completions are appended. */
+  get isSpanTaken(): boolean {
+    return this.#places.next - this.#places.first >= LIMITS.windowSpanMax;
   }
 
   /** The next place is done without sending. */

@@ -22,7 +22,11 @@ function digestOfSession(session: Session): unknown {
   return {
     ...head,
     subscriptions: [...session.subscriptions.values()]
-      .map(({ request, subscriptionId }) => ({ ...request, subscriptionId }))
+      .map(({ request, subscriptionId, since }) => ({
+        ...request,
+        subscriptionId,
+        since: session.isShared(request.topicFilter) ? since : undefined,
+      }))
       .sort((left, right) => left.topicFilter < right.topicFilter ? -1 : 1),
     received: [...session.received].sort(([left], [right]) => left - right),
     released: [...session.released].sort((left, right) => left - right),

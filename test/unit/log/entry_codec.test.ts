@@ -66,7 +66,7 @@ test("a row that ends early, or any other bytes, is refused as unreadable and no
 
 const place = record({
   position: fc.integer({ min: 1, max: 1e12 }),
-  qos: fc.constantFrom(1 as const, 2 as const),
+  qos: fc.constantFrom(0 as const, 1 as const, 2 as const), // 0: only from a share group
   bytes: fc.nat({ max: 1e9 }),
   options: fc.nat({ max: 3 }),
   done: fc.boolean(),
@@ -76,6 +76,10 @@ const sessions = record({
   places: fc.array(place, { maxLength: 30 }),
   subscriptions: fc.uniqueArray(fc.tuple(subscription, subscriptionId), {
     maxLength: 6,
+    selector: ([request]) => request.topicFilter,
+  }),
+  memberships: fc.uniqueArray(fc.tuple(subscription, subscriptionId), {
+    maxLength: 3,
     selector: ([request]) => request.topicFilter,
   }),
   received: fc.array(fc.tuple(fc.integer({ min: 1, max: 65_535 }), fc.maxSafeNat()), { maxLength: 5 }),
@@ -88,11 +92,12 @@ const sessions = record({
   replay: fc.option(record({ after: fc.maxSafeNat(), upTo: fc.maxSafeNat() }), { nil: undefined }),
 });
 
-const DELIVERIES = [0, 1, 2, 3].map((number) => ({
+const DELIVERIES: readonly Delivery[] = [0, 1, 2, 3].map((number) => ({
   qos: number === 3 ? 2 : number as 0 | 1 | 2, // exactly those
   retainAsPublished: number % 2 === 0,
   subscriptionIds: number > 1 ? [number, 268_435_455] : [],
   retained: number > 1,
+  shared: number % 2 === 0 ? undefined : { group: 268_435_456, qos: number === 1 ? 1 : 2, lent: undefined },
 }));
 
 function deliveryAt(index: number): Delivery {
@@ -113,8 +118,14 @@ test("a session's snapshot comes back as it was", () => {
     });
     if (shape.durable) {
       for (const [request, id] of shape.subscriptions) {
-        session.subscriptions.set(request.topicFilter, { session, request, subscriptionId: id });
+        session.subscriptions.set(request.topicFilter, { session, request, subscriptionId: id, since: 0 });
       }
+      for (const [request, id] of shape.memberships) {
+        const topicFilter = `$share/g/${request.topicFilter}`;
+        const membership = { session, request: { ...request, topicFilter }, subscriptionId: id, since: 1 + (id ?? 0) };
+        session.subscriptions.set(topicFilter, membership);
+      }
+      session.sharedCount = shape.durable ? shape.memberships.length : 0;
       for (const [packetId, position] of shape.received) session.received.set(packetId, position);
       for (const released of shape.released) session.released.add(released);
       if (shape.replay !== undefined) session.replays.set("f", { topicFilter: "f", ...shape.replay });
@@ -130,6 +141,7 @@ test("a session's snapshot comes back as it was", () => {
     ): unknown => [connected, disconnectedAtMs, owed];
     assert.deepEqual(fields(read), fields(session));
     assert.deepEqual(digest(read), digest(session));
+    assert.equal(read.sharedCount, session.sharedCount);
     assert.equal(read.places.waitingBytes, session.places.waitingBytes);
     assert.equal(read.places.count, session.places.count);
   }));
