@@ -20,7 +20,7 @@ const GROUPS: Readonly<Record<VariableGroup, string>> = {
 const EXIT_MEANINGS: Readonly<Record<keyof typeof EXIT, string>> = {
   ok: "stopped by SIGTERM or SIGINT, or the command succeeded",
   usage: "the command line is not understood",
-  data: "the data is of a newer format, or damaged beyond quarantine",
+  data: "the data is of a newer format, or damaged beyond quarantine; `check --data` found damage",
   unavailable: "the port is in use, or `check --kafka` cannot reach Kafka",
   bug: "a bug of the gateway",
   cannotCreate: "the data directory cannot be created, read or written",
@@ -53,12 +53,12 @@ number is set. Limits that contradict each other are refused.
 
 ## What refuses to start
 
-- A listener that other machines can reach, while nothing says who may connect: set a password file, or say
+- A listener that other machines can reach, while nothing says who may connect: set a file of users, or say
   \`TRIBUTARY_ALLOW_ANONYMOUS=true\`.
 - An HTTP listener that other machines can reach, without a token of at least ${LIMITS.tokenCharactersMin} characters.
 - \`mqtts://\` without certificate and key; a certificate without \`mqtts://\`, because whoever gives one believes in encryption.
 - Anything of Kafka without \`TRIBUTARY_KAFKA_BROKERS\`, and brokers without \`TRIBUTARY_SITE\`.
-- A file that cannot be read, an empty file of authorities, a password file with a line that is not understood.
+- A file that cannot be read, an empty file of authorities, a file of users with a line that is not understood.
 
 ## HTTP
 

@@ -14,6 +14,7 @@ import { connectionsAllowed, descriptorsMax } from "./descriptors.ts";
 import { measureEventLoop } from "./event_loop.ts";
 import { createNetwork } from "./network.ts";
 import { platform } from "./platform.ts";
+import { createSqliteInspection } from "./sqlite_inspection.ts";
 import { createSqliteStore } from "./sqlite_store.ts";
 import { readSecret } from "./terminal.ts";
 
@@ -107,6 +108,7 @@ function environmentOf(runtime: Runtime): FlushableEnvironment {
     platform,
     network: createNetwork(),
     createStore: createSqliteStore,
+    inspectStore: createSqliteInspection,
     readFile: (path) => readFile(path, "utf8"),
     readSecret,
     memoryBytes: () => process.memoryUsage.rss(),

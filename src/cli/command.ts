@@ -4,9 +4,11 @@
 export type Command =
   | { readonly kind: "serve" }
   | { readonly kind: "check"; readonly kafka: boolean }
+  /** Without a directory: the configured one. */
+  | { readonly kind: "check-data"; readonly directory: string | undefined }
   | { readonly kind: "route"; readonly topicNames: readonly string[] }
   | { readonly kind: "route-record"; readonly kafkaTopic: string; readonly key: string }
-  | { readonly kind: "password"; readonly user: string }
+  | { readonly kind: "password"; readonly user: string; readonly scram: boolean }
   | { readonly kind: "help" }
   | { readonly kind: "version" };
 
@@ -21,9 +23,11 @@ Usage:
   tributary                                 run the gateway, configured by the environment
   tributary check [--kafka]                 validate the environment and print the effective configuration;
                                             with --kafka also ask Kafka about topics, settings and rights
+  tributary check --data [DIR]              verify a data directory that no gateway is using, and change nothing in it
   tributary route TOPIC_NAME...             print where messages of these topic names go
   tributary route --record KAFKA_TOPIC KEY  print which topic name a record gets
-  tributary password USER                   read a password and print a line for the password file
+  tributary password [--scram] USER         read a password and print a line for the password file,
+                                            or with --scram for the file of users of SCRAM-SHA-256
   tributary --help | --version
 
 All settings are environment variables that begin with TRIBUTARY_; docs/configuration.md lists them.
@@ -57,9 +61,14 @@ export function parseCommand(argv: readonly string[]): Command | Misuse {
 }
 
 function parseCheck(rest: readonly string[]): Command | Misuse {
+  const [first, directory, ...more] = rest;
+  if (first === "--data") {
+    if (more.length > 0 || directory?.startsWith("-")) return misuse(`"check --data" takes one directory`);
+    return { kind: "check-data", directory };
+  }
   const unknown = rest.find((argument) => argument !== "--kafka");
-  if (unknown !== undefined) return misuse(`"check" does not take ${JSON.stringify(unknown)}, only --kafka`);
-  return { kind: "check", kafka: rest.length > 0 };
+  if (unknown === undefined) return { kind: "check", kafka: rest.length > 0 };
+  return misuse(`"check" does not take ${JSON.stringify(unknown)}, only --kafka or --data`);
 }
 
 function parseRoute(rest: readonly string[]): Command | Misuse {
@@ -81,12 +90,15 @@ function parseRoute(rest: readonly string[]): Command | Misuse {
 }
 
 function parsePassword(rest: readonly string[]): Command | Misuse {
-  const [user, ...more] = rest;
+  const scram = rest[0] === "--scram";
+  const [user, ...more] = scram ? rest.slice(1) : rest;
   if (user === undefined || more.length > 0) {
     return misuse(`"password" takes one user name; the password itself is read from the terminal or standard input`);
   }
-  if (user.startsWith("-")) return misuse(`"password" does not take ${JSON.stringify(user)}`);
-  return { kind: "password", user };
+  if (user.startsWith("-")) {
+    return misuse(`"password" does not take ${JSON.stringify(user)}, only --scram before the user`);
+  }
+  return { kind: "password", user, scram };
 }
 
 function misuse(sentence: string): Misuse {

@@ -1,6 +1,10 @@
 /** The commands besides serving: check, route, password, help, version. Each prints its answer and returns its exit code. */
 import { createAccess } from "../access/access.ts";
-import { userNameFault, writePasswordLine } from "../access/password_file.ts";
+import { writePasswordLine } from "../access/password_file.ts";
+import { saslPrep } from "../access/saslprep.ts";
+import { SCRAM_SALT_BYTES } from "../access/scram.ts";
+import { scramNameFault, writeScramLine } from "../access/scram_file.ts";
+import { userNameFault } from "../access/user_file.ts";
 import type { Command } from "../cli/command.ts";
 import { HELP } from "../cli/command.ts";
 import { EXIT } from "../cli/exit_codes.ts";
@@ -8,6 +12,7 @@ import { renderCheck, renderConfigErrors, renderRecord, renderRoutes } from "../
 import type { Config } from "../config/config.ts";
 import { parseConfig } from "../config/config.ts";
 import { VERSION } from "../version.ts";
+import { checkData } from "./check_data.ts";
 import { checkKafka } from "./check_kafka.ts";
 import type { RunEnvironment } from "./environment.ts";
 
@@ -16,7 +21,7 @@ export async function runCommand(
   command: Exclude<Command, { kind: "serve" }>,
   environment: RunEnvironment,
 ): Promise<number> {
-  const { stdout, stderr } = environment;
+  const { stdout } = environment;
   switch (command.kind) {
     case "help":
       stdout.write(HELP);
@@ -25,18 +30,26 @@ export async function runCommand(
       stdout.write(`tributary ${VERSION} (${environment.runtime})\n`);
       return EXIT.ok;
     case "password":
-      return password(command.user, environment);
+      return await (command.scram ? scramPassword(command.user, environment) : password(command.user, environment));
+    case "check-data":
+      if (command.directory !== undefined) return await checkData(command.directory, environment);
+      return await configured(environment, (config) => checkData(config.dataDirectory, environment));
     case "check":
     case "route":
-    case "route-record": {
-      const parsed = await parseConfig(environment.env, environment.readFile);
-      if ("errors" in parsed) {
-        stderr.write(renderConfigErrors(parsed.errors));
-        return EXIT.config;
-      }
-      return await answer(command, parsed.config, environment);
-    }
+    case "route-record":
+      return await configured(environment, (config) => answer(command, config, environment));
   }
+}
+
+/** Runs with the configuration; says everything that is wrong with it instead. */
+async function configured(
+  environment: RunEnvironment,
+  then: (config: Config) => Promise<number>,
+): Promise<number> {
+  const parsed = await parseConfig(environment.env, environment.readFile);
+  if (!("errors" in parsed)) return await then(parsed.config);
+  environment.stderr.write(renderConfigErrors(parsed.errors));
+  return EXIT.config;
 }
 
 /** Bytes of salt, as Mosquitto writes them. */
@@ -44,18 +57,31 @@ const SALT_BYTES = 12;
 
 async function password(user: string, environment: RunEnvironment): Promise<number> {
   const fault = userNameFault(user);
-  if (fault !== undefined) {
-    environment.stderr.write(`Cannot write a line for the password file: it ${fault}\n`);
-    return EXIT.usage;
-  }
+  if (fault !== undefined) return noLine("password file", `it ${fault}`, environment);
   const secret = new TextEncoder().encode(await environment.readSecret(`Password for ${user}: `));
-  if (secret.byteLength === 0) {
-    environment.stderr.write("Cannot write a line for the password file: the password is empty\n");
-    return EXIT.usage;
-  }
+  if (secret.byteLength === 0) return noLine("password file", "the password is empty", environment);
   const line = await writePasswordLine(user, secret, { salt: environment.platform.randomBytes(SALT_BYTES) });
   environment.stdout.write(`${line}\n`);
   return EXIT.ok;
+}
+
+async function scramPassword(user: string, environment: RunEnvironment): Promise<number> {
+  const name = saslPrep(user) ?? user; // what a client's name becomes too
+  const fault = scramNameFault(name);
+  if (fault !== undefined) return noLine("SCRAM file", `it ${fault}`, environment);
+  const secret = saslPrep(await environment.readSecret(`Password for ${user}: `));
+  if (secret === undefined) {
+    return noLine("SCRAM file", "the password has characters that SASLprep (RFC 4013) prohibits", environment);
+  }
+  if (secret === "") return noLine("SCRAM file", "the password is empty", environment);
+  const line = await writeScramLine(name, secret, { salt: environment.platform.randomBytes(SCRAM_SALT_BYTES) });
+  environment.stdout.write(`${line}\n`);
+  return EXIT.ok;
+}
+
+function noLine(file: string, why: string, { stderr }: RunEnvironment): number {
+  stderr.write(`Cannot write a line for the ${file}: ${why}\n`);
+  return EXIT.usage;
 }
 
 async function answer(

@@ -53,6 +53,7 @@ export class TestProgram {
       stop: this.#stop.signal,
       network: this.network,
       createStore: (): Store => createMemoryStore(disk),
+      inspectStore: () => createMemoryStore(disk),
       readFile: (path) => {
         const text = files[path];
         return text === undefined ? Promise.reject(new Error("ENOENT: no such file")) : Promise.resolve(text);

@@ -50,6 +50,7 @@ export const layers: readonly Layer[] = [
   {
     path: "src/cli/",
     mayImport: [...foundation, "src/config/", "src/kafka/route", "src/mqtt/topics.ts", "src/access/"],
+    typesOnly: ["src/log/"],
   },
   { path: "src/run.ts", mayImport: ["src/"] },
   { path: "src/run/", mayImport: ["src/"] },

@@ -1,0 +1,101 @@
+/**
+ * Damage in SQLite's write-ahead log. SQLite stops at the first frame whose checksum is wrong and drops every commit behind
+ * it without a word; this reads the file before SQLite does and tells. Format: https://sqlite.org/fileformat2.html#walformat
+ */
+
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+
+const HEADER_BYTES = 32;
+const FRAME_HEADER_BYTES = 24;
+const MAGIC = 0x377f0682;
+/** In the magic number: the checksums are of big-endian words. */
+const BIG_ENDIAN = 1;
+const PAGE_BYTES_MIN = 512;
+const PAGE_BYTES_MAX = 65_536;
+
+/** The running checksum of the log: two sums over pairs of words. */
+interface Sums {
+  first: number;
+  second: number;
+}
+
+/**
+ * Whether commits that were acknowledged are dropped. Only one commit is under way at a time, so a power cut tears at most
+ * the last one: two commits from the first wrong frame on mean that one of them was durable.
+ */
+export function dropsCommits(path: string): boolean {
+  const bytes = read(path);
+  if (bytes.length < HEADER_BYTES + FRAME_HEADER_BYTES) return false;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const littleEndian = (view.getUint32(0) & BIG_ENDIAN) === 0;
+  const pageBytes = view.getUint32(8);
+  if (pageBytes < PAGE_BYTES_MIN || pageBytes > PAGE_BYTES_MAX) return false; // the caller's SQLite refuses or ignores it
+  const sums: Sums = { first: 0, second: 0 };
+  add(sums, view, { from: 0, to: 24, littleEndian });
+  const headerIsSound = (view.getUint32(0) & ~BIG_ENDIAN) === MAGIC && sums.first === view.getUint32(24) &&
+    sums.second === view.getUint32(28);
+  const frameBytes = FRAME_HEADER_BYTES + pageBytes;
+  // Frames of an older generation, which this log has overwritten in part, carry other salts.
+  const saltsAt = headerIsSound ? 16 : HEADER_BYTES + 8;
+  const [salt1, salt2] = [view.getUint32(saltsAt), view.getUint32(saltsAt + 4)];
+  let isSound = headerIsSound;
+  let commits = 0;
+  for (let at = HEADER_BYTES; at + frameBytes <= bytes.length; at += frameBytes) {
+    const isOurs = view.getUint32(at + 8) === salt1 && view.getUint32(at + 12) === salt2;
+    if (isSound) isSound = isOurs && follows(sums, view, { at, frameBytes, littleEndian });
+    if (!isSound && isOurs && view.getUint32(at + 4) !== 0) commits++;
+  }
+  return commits >= 2;
+}
+
+/** Whether the frame's checksum goes on from the ones before it. */
+function follows(
+  sums: Sums,
+  view: DataView,
+  frame: { readonly at: number; readonly frameBytes: number; readonly littleEndian: boolean },
+): boolean {
+  const { at, frameBytes, littleEndian } = frame;
+  add(sums, view, { from: at, to: at + 8, littleEndian });
+  add(sums, view, { from: at + FRAME_HEADER_BYTES, to: at + frameBytes, littleEndian });
+  return sums.first === view.getUint32(at + 16) && sums.second === view.getUint32(at + 20);
+}
+
+function add(
+  sums: Sums,
+  view: DataView,
+  range: { readonly from: number; readonly to: number; readonly littleEndian: boolean },
+): void {
+  let { first, second } = sums;
+  for (let at = range.from; at < range.to; at += 8) {
+    first = (first + view.getUint32(at, range.littleEndian) + second) >>> 0;
+    second = (second + view.getUint32(at + 4, range.littleEndian) + first) >>> 0;
+  }
+  sums.first = first;
+  sums.second = second;
+}
+
+/** Before SQLite opens it: closing a descriptor of a file in use would drop SQLite's locks on it. */
+function read(path: string): Uint8Array {
+  const descriptor = openIfThere(path);
+  if (descriptor === undefined) return new Uint8Array(0);
+  try {
+    const bytes = new Uint8Array(fstatSync(descriptor).size);
+    let length = 0;
+    for (;;) {
+      const count = readSync(descriptor, bytes, length, bytes.length - length, length);
+      length += count;
+      if (count === 0 || length === bytes.length) return bytes.subarray(0, length);
+    }
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function openIfThere(path: string): number | undefined {
+  try {
+    return openSync(path, "r");
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    throw error;
+  }
+}

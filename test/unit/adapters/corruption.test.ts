@@ -1,0 +1,191 @@
+/**
+ * The files of the log, damaged everywhere: a flipped bit in every stretch, cut off at every page and a byte beside it, a
+ * file missing or shortened to nothing. Whatever the store returns is what was committed, and what is gone is named.
+ */
+
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { cpSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { TestContext } from "node:test";
+import { SqliteDatabase } from "../../../adapters/common/sqlite_database.ts";
+import { TributaryError } from "../../../src/errors.ts";
+import { crc32 } from "../../../src/kafka/crc32.ts";
+import type { StoreCommit } from "../../../src/ports.ts";
+import { test } from "../../support/test.ts";
+
+const NOTHING: StoreCommit = { removedRows: [], rows: [], sessions: [], retained: [], meta: [], losses: [] };
+const PAGE_BYTES = 4_096;
+const COMMITS = 60;
+
+interface Image {
+  /** A directory as a clean stop leaves it, and one as a kill leaves it. */
+  readonly clean: string;
+  readonly killed: string;
+  readonly scratch: string;
+  /** Checksum of every body that was ever committed, by `first`. */
+  readonly bodies: ReadonlyMap<number, number>;
+  /** The rows that were there after each commit. */
+  readonly history: readonly ReadonlySet<number>[];
+}
+
+function open(directory: string): SqliteDatabase {
+  return new SqliteDatabase({ directory, maxBytes: 67_108_864, ballastBytes: 65_536 });
+}
+
+/** A generator of our own: the same bytes on every runtime. */
+function random(seed: number): (below: number) => number {
+  let state = seed;
+  return (below) => {
+    state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fff_ffff;
+    return (state >>> 8) % below;
+  };
+}
+
+function makeImage(t: TestContext): Image {
+  const base = mkdtempSync(join(tmpdir(), "tributary-damage-"));
+  t.after(() => rmSync(base, { recursive: true, force: true }));
+  const [clean, killed, scratch] = [join(base, "clean"), join(base, "killed"), join(base, "scratch")];
+  const pick = random(7);
+  const bodies = new Map<number, number>();
+  const there = new Set<number>();
+  const history: ReadonlySet<number>[] = [new Set()];
+  const database = open(clean);
+  let first = 1;
+  for (let commit = 0; commit < COMMITS; commit++) {
+    const body = new Uint8Array(50 + pick(commit % 5 === 0 ? 20_000 : 900)).map(() => pick(256));
+    const removedRows = commit % 7 === 6 ? [...there].slice(pick(there.size), 1 + pick(there.size)).slice(0, 1) : [];
+    for (const row of removedRows) there.delete(row);
+    bodies.set(first, crc32(body));
+    there.add(first);
+    history.push(new Set(there));
+    const span = 1 + pick(5);
+    const value = new Uint8Array(pick(600)).map(() => pick(256));
+    database.commit({
+      ...NOTHING,
+      removedRows,
+      rows: [{ first, span, routedThrough: first, body }],
+      sessions: [{ key: pick(25), value }],
+      retained: [{ topicName: `topic/${pick(30)}`, position: first, bytes: first }],
+      meta: [{ key: "tail", value: Uint8Array.of(commit) }],
+    });
+    first += span;
+  }
+  cpSync(clean, killed, { recursive: true });
+  database.close();
+  return { clean, killed, scratch, bodies, history };
+}
+
+type Outcome = "refused" | "whole" | "named" | "older";
+
+/** Opens the directory and holds what comes back against what was committed. */
+function judge(image: Image, directory: string): Outcome {
+  let database: SqliteDatabase | undefined;
+  const rows = new Set<number>();
+  let isDamaged = false;
+  try {
+    database = open(directory);
+    isDamaged = database.read().damaged.length > 0;
+    for (let from = 0;;) {
+      const page = database.readRows(from, 1_000_000);
+      if (page.rows.length + page.damaged.length === 0) break;
+      isDamaged ||= page.damaged.length > 0;
+      for (const { first, span, body } of page.rows) {
+        assert.equal(crc32(body), image.bodies.get(first), `row ${first} is not what was committed`);
+        rows.add(first);
+        from = Math.max(from, first + span);
+      }
+      for (const { first = 0, span = 1 } of page.damaged) from = Math.max(from, first + span);
+    }
+  } catch (error) {
+    const isRefusal = error instanceof TributaryError || (error instanceof Error && "errcode" in error);
+    if (!isRefusal) throw error; // what SQLite itself says is made a sentence by the store's thread
+    return "refused";
+  } finally {
+    try {
+      database?.close();
+    } catch {
+      // The last checkpoint of a damaged file.
+    }
+  }
+  if (isDamaged) return "named";
+  const isState = (state: ReadonlySet<number> | undefined): boolean => state !== undefined && same(state, rows);
+  if (isState(image.history.at(-1))) return "whole";
+  assert.ok(image.history.some(isState), "rows are missing, and nothing says so");
+  return "older";
+}
+
+function same(left: ReadonlySet<number>, right: ReadonlySet<number>): boolean {
+  return left.size === right.size && [...left].every((one) => right.has(one));
+}
+
+function damaged(image: Image, of: "clean" | "killed", file: string, damage: (path: string) => void): Outcome {
+  rmSync(image.scratch, { recursive: true, force: true });
+  cpSync(image[of], image.scratch, { recursive: true });
+  damage(join(image.scratch, file));
+  return judge(image, image.scratch);
+}
+
+/** Flips one bit in every stretch of the file. */
+function* flips(path: string, stretchBytes: number): Generator<(path: string) => void> {
+  const bytes = readFileSync(path);
+  const pick = random(11);
+  for (let at = 0; at < bytes.length; at += stretchBytes) {
+    const place = Math.min(bytes.length - 1, at + pick(stretchBytes));
+    const flipped = Buffer.from(bytes);
+    flipped[place] = (flipped[place] ?? 0) ^ (1 << pick(8));
+    yield (target) => writeFileSync(target, flipped);
+  }
+}
+
+test("a flipped bit anywhere in the log is refused or named, and no wrong byte comes out", (t) => {
+  const image = makeImage(t);
+  const outcomes = [...flips(join(image.clean, "log.sqlite"), 3_001)].map((flip) =>
+    damaged(image, "clean", "log.sqlite", flip)
+  );
+  assert.ok(outcomes.filter((outcome) => outcome === "named").length > outcomes.length / 3, outcomes.join(" "));
+  assert.ok(!outcomes.includes("older"), "the database does not go back in time");
+});
+
+test("a flipped bit in the write-ahead log drops commits, and that is named", (t) => {
+  const image = makeImage(t);
+  const outcomes = [...flips(join(image.killed, "log.sqlite-wal"), 9_001)].map((flip) =>
+    damaged(image, "killed", "log.sqlite-wal", flip)
+  );
+  // In the last commit it cannot be told from the torn commit of a power cut, which nobody was told of.
+  assert.ok(outcomes.filter((outcome) => outcome === "older").length <= 2, outcomes.join(" "));
+  assert.ok(outcomes.filter((outcome) => outcome === "named").length > outcomes.length / 2, outcomes.join(" "));
+});
+
+test("a torn last commit is cut off: what was committed before it is whole, and no damage is claimed", (t) => {
+  const image = makeImage(t);
+  const bytes = readFileSync(join(image.killed, "log.sqlite-wal")).length;
+  for (const torn of [1, 100, PAGE_BYTES - 1, PAGE_BYTES + 24]) {
+    assert.equal(damaged(image, "killed", "log.sqlite-wal", (path) => truncateSync(path, bytes - torn)), "older");
+  }
+});
+
+test("a log cut off at a page, or a byte beside one, is refused or whole up to a commit", (t) => {
+  const image = makeImage(t);
+  for (const [of, file] of [["clean", "log.sqlite"], ["killed", "log.sqlite"], ["killed", "log.sqlite-wal"]] as const) {
+    const { length } = readFileSync(join(image[of], file));
+    for (let at = 0; at < length; at += 11 * PAGE_BYTES) {
+      for (const end of [at - 1, at, at + 1].filter((place) => place >= 0)) {
+        const outcome = damaged(image, of, file, (path) => truncateSync(path, end));
+        if (file === "log.sqlite") assert.equal(outcome, "refused", `${of} ${file} cut at ${end}`);
+      }
+    }
+  }
+});
+
+test("a file that is missing is noticed, one that is doubled does no harm", (t) => {
+  const image = makeImage(t);
+  assert.equal(damaged(image, "clean", "log.sqlite", (path) => rmSync(path)), "refused");
+  assert.equal(damaged(image, "clean", "lock.sqlite", (path) => rmSync(path)), "whole");
+  assert.equal(damaged(image, "clean", "ballast", (path) => rmSync(path)), "whole");
+  assert.equal(damaged(image, "clean", "log.sqlite", (path) => cpSync(path, `${path}.copy`)), "whole");
+  // Another generation's write-ahead log beside a clean database: its commits are in there already.
+  const old = join(image.killed, "log.sqlite-wal");
+  assert.equal(damaged(image, "clean", "log.sqlite", (path) => cpSync(old, `${path}-wal`)), "whole");
+});
