@@ -24,8 +24,8 @@ export interface Router {
 
 /** What the operator wants clients to be told, besides the limits. */
 export interface Announced {
-  /** Begins the topic names of answers to a client; its client identifier follows. */
-  readonly responseTopicPrefix: string;
+  /** Begins the topic names of answers to a client; its client identifier follows. Undefined: no client is told any. */
+  readonly responseTopicPrefix: string | undefined;
   /** Where clients go when the gateway stops (MQTT 5 §4.11). */
   readonly serverReference: string | undefined;
 }

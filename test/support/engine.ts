@@ -112,7 +112,7 @@ export const SYS_SOURCE: SysSource = {
 export const ENGINE_DEFAULTS: Pick<EngineOptions, "access" | "limits" | "announced" | "sys" | "groupMs" | "tell"> = {
   access: createAccess({ allowAnonymous: true, passwords: undefined }),
   limits: DEFAULT_LIMITS,
-  announced: { responseTopicPrefix: "response/", serverReference: undefined },
+  announced: { responseTopicPrefix: undefined, serverReference: undefined },
   sys: { intervalSeconds: 10, source: SYS_SOURCE },
   groupMs: 0,
   tell: () => {},

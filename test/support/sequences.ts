@@ -1,15 +1,15 @@
 /**
- * Packet sequences: tables of bytes in and bytes out, run on a gateway in this process and on a running one over TCP. Owns the
+ * Packet sequences: tables of bytes in and bytes out, run on a gateway in this process and on a running one. Owns the
  * notation and both ways of running a sequence; what the bytes mean is the tables' business. Compares every byte.
  */
 
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { connect as connectTcp, type Socket as NetSocket } from "node:net";
 import type { Transport } from "../../src/gateway/transport.ts";
 import { TestGateway } from "./engine.ts";
-import { test } from "./test.ts";
+import { test, type TestContext } from "./test.ts";
 import { within } from "./wait.ts";
+import { openWire } from "./wire.ts";
 
 /** A byte, a string with its two-byte length, bytes as they are, or several of these. */
 export type Part = number | string | Uint8Array | readonly Part[];
@@ -144,13 +144,18 @@ export function testSequences(table: readonly Sequence[]): void {
 }
 
 /** Runs the sequences one after the other on the gateway that listens there, and tells all that failed. */
-export async function runSequencesOn(port: number, table: readonly Sequence[]): Promise<void> {
+export async function runSequencesOn(
+  t: Pick<TestContext, "after">,
+  port: number,
+  table: readonly Sequence[],
+): Promise<void> {
   const failures: string[] = [];
   for (const sequence of table) {
     try {
-      await runSequence(sequence, () => tcpPeer(port));
+      await runSequence(sequence, () => wirePeer(t, port));
     } catch (error) {
       failures.push(`${sequence.name}: ${error instanceof Error ? error.message : String(error)}`);
+      if (failures.length >= FAILURES_MAX) break; // each may have waited for something that does not come
     }
   }
   assert.deepEqual(failures, []);
@@ -249,24 +254,26 @@ function memoryPeer(gateway: TestGateway): Peer {
   };
 }
 
+/** Failures told of one table. */
+const FAILURES_MAX = 10;
+
 /** For an answer that takes milliseconds when it comes at all. */
 const patienceMs = 2_000;
 
-async function tcpPeer(port: number): Promise<Peer> {
-  const socket = connectTcp({ host: "127.0.0.1", port, noDelay: true });
+async function wirePeer(t: Pick<TestContext, "after">, port: number): Promise<Peer> {
   const inbox = new Inbox();
   let isEnded = false;
   let changed: () => void = () => {};
-  socket.on("data", (chunk: Uint8Array) => {
-    inbox.add(chunk);
-    changed();
+  const wire = await openWire(t, { port }, {
+    data(bytes): void {
+      inbox.add(bytes);
+      changed();
+    },
+    ended(): void {
+      isEnded = true;
+      changed();
+    },
   });
-  const over = (): void => {
-    isEnded = true;
-    changed();
-  };
-  for (const event of ["end", "close", "error"] as const) socket.on(event, over);
-  await within(new Promise<void>((resolve) => socket.once("connect", resolve)), patienceMs, `connecting to ${port}`);
   const until = async (condition: () => boolean): Promise<boolean> => {
     const met = async (): Promise<true> => {
       while (!condition()) await new Promise<void>((resolve) => changed = resolve);
@@ -275,7 +282,7 @@ async function tcpPeer(port: number): Promise<Peer> {
     return await within(met(), patienceMs, "bytes of the gateway").catch(() => false);
   };
   return {
-    write: (bytes) => void socket.write(bytes),
+    write: (bytes) => wire.write(bytes),
     async take(count) {
       await until(() => inbox.length >= count || isEnded);
       return inbox.take(count);
@@ -283,10 +290,6 @@ async function tcpPeer(port: number): Promise<Peer> {
     async closed() {
       return await until(() => isEnded) ? inbox.take(inbox.length) : undefined;
     },
-    cut: () => cutSocket(socket),
+    cut: () => wire.destroy(),
   };
-}
-
-function cutSocket(socket: NetSocket): void {
-  socket.destroy();
 }

@@ -16,7 +16,10 @@ async function announced(
   chosen: ChosenLimits,
   connect: Partial<Connect>,
 ): Promise<Extract<Packet, { cmd: "connack" }>["properties"]> {
-  const gateway = await TestGateway.start({ limits: completeLimits(chosen) });
+  const gateway = await TestGateway.start({
+    limits: completeLimits(chosen),
+    announced: { responseTopicPrefix: "response/", serverReference: undefined },
+  });
   const client = await gateway.connect({ clientId: "c", protocolVersion: 5, keepalive: 60, ...connect });
   return client.take("connack")[0]?.properties;
 }

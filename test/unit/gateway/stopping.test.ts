@@ -7,7 +7,7 @@ import type { TestConnection } from "../../support/engine.ts";
 import { publish, subscribe, texts } from "../../support/packets.ts";
 import { test } from "../../support/test.ts";
 
-const ELSEWHERE = { announced: { responseTopicPrefix: "response/", serverReference: "b.example:1883" } };
+const ELSEWHERE = { announced: { responseTopicPrefix: undefined, serverReference: "b.example:1883" } };
 
 /** What a connection was told at its end. */
 function told(connection: TestConnection): unknown {
