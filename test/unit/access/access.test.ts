@@ -4,6 +4,8 @@ import assert from "node:assert/strict";
 import { type Access, type ConnectRequest, createAccess } from "../../../src/access/access.ts";
 import { parsePasswordFile, type Passwords, writePasswordLine } from "../../../src/access/password_file.ts";
 import { equalBytes, hashPassword } from "../../../src/access/password_hash.ts";
+import { parseScramFile } from "../../../src/access/scram_file.ts";
+import { scramLine } from "../../support/scram_client.ts";
 import { test } from "../../support/test.ts";
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -133,6 +135,42 @@ test("the summary says who may connect", async () => {
     createAccess({ allowAnonymous: true, passwords }).summary,
     "4 users with a password, and anyone without a user name",
   );
+});
+
+test("with users of SCRAM alone, a name in CONNECT proves nothing, also where anyone may connect", async () => {
+  const parsed = parseScramFile(scramLine("alice", "correct"));
+  assert.ok("users" in parsed);
+  const scram = { passwords: undefined, scramUsers: parsed.users };
+  for (const allowAnonymous of [true, false]) {
+    const access = createAccess({ allowAnonymous, ...scram });
+    assert.equal(await ask(access, "alice", "correct"), "bad-credentials");
+    assert.equal(await ask(access, "nobody", undefined), "bad-credentials");
+    assert.equal(await ask(access, undefined, undefined), allowAnonymous ? "anonymous" : "not-authorized");
+  }
+  const both = { allowAnonymous: true, passwords: await users(), scramUsers: parsed.users };
+  assert.equal(await ask(createAccess(both), "bob", "secret"), "bob", "a password still does");
+  assert.equal(createAccess({ allowAnonymous: false, ...scram }).summary, "1 user with SCRAM-SHA-256");
+  assert.equal(
+    createAccess({ ...both, allowAnonymous: false }).summary,
+    "4 users with a password and 1 user with SCRAM-SHA-256",
+  );
+  assert.equal(
+    createAccess(both).summary,
+    "4 users with a password, 1 user with SCRAM-SHA-256, and anyone without a user name",
+  );
+});
+
+test("an exchange begins only by a method that somebody has", async () => {
+  const request = { userName: undefined, randomBytes: (length: number) => new Uint8Array(length) };
+  const parsed = parseScramFile(scramLine("alice", "correct"));
+  assert.ok("users" in parsed);
+  const access = createAccess({ allowAnonymous: false, passwords: undefined, scramUsers: parsed.users });
+  for (const method of ["SCRAM-SHA-1", "SCRAM-SHA-256-PLUS", "", "PLAIN"]) {
+    assert.equal(access.exchange({ method, ...request }), undefined);
+  }
+  assert.notEqual(access.exchange({ method: "SCRAM-SHA-256", ...request }), undefined);
+  const without = createAccess({ allowAnonymous: true, passwords: await users() });
+  assert.equal(without.exchange({ method: "SCRAM-SHA-256", ...request }), undefined);
 });
 
 test("who is connected may publish, subscribe and be delivered to", () => {

@@ -3,8 +3,10 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { parsePasswordFile } from "../../../src/access/password_file.ts";
+import { parseScramFile } from "../../../src/access/scram_file.ts";
 import { VERSION } from "../../../src/version.ts";
 import { type ProgramOptions, TestProgram } from "../../support/program.ts";
+import { ScramClient } from "../../support/scram_client.ts";
 import { test } from "../../support/test.ts";
 
 const EDGE = { TRIBUTARY_SITE: "plant-7", TRIBUTARY_KAFKA_BROKERS: "kafka:9092" };
@@ -97,4 +99,52 @@ test("password refuses a user name that no password file can hold", async () => 
   const program = await TestProgram.ended({ argv: ["password", "a:b"] });
   assert.deepEqual([program.exitCode, program.stdout], [64, ""]);
   assert.match(program.stderr, /^Cannot write a line for the password file: it .+\n$/);
+});
+
+test("password --scram prints a line that lets exactly this password in, and never the password", async (t) => {
+  const prompts: string[] = [];
+  const readSecret = (prompt: string): Promise<string> => {
+    prompts.push(prompt);
+    return Promise.resolve("s3cret\u00a0\u2168"); // is prepared to "s3cret IX"
+  };
+  const line = await answer(["password", "--scram", "device-7"], { readSecret });
+  assert.deepEqual(prompts, ["Password for device-7: "]);
+  assert.match(line, /^device-7:SCRAM-SHA-256\$\d+:[A-Za-z0-9+/]{22}==\$[A-Za-z0-9+/]{43}=:[A-Za-z0-9+/]{43}=\n$/);
+  assert.ok(!line.includes("s3cret"));
+  assert.ok("users" in parseScramFile(line));
+
+  const env = { TRIBUTARY_SCRAM_FILE: "scram" };
+  const program = await TestProgram.ready(t, { env, files: { scram: line } });
+  const reasonCodes: (number | undefined)[] = [];
+  for (const password of ["s3cret IX", "s3cret"]) {
+    const client = new ScramClient({ user: "device-7", password });
+    const properties = { authenticationMethod: "SCRAM-SHA-256", authenticationData: client.first };
+    const connection = await program.connect({ protocolVersion: 5, properties });
+    const authenticationData = client.final(connection.take("auth")[0]?.properties?.authenticationData);
+    connection.send({ cmd: "auth", reasonCode: 0x18, properties: { ...properties, authenticationData } });
+    await program.until(() => connection.received.length > 0, "the CONNACK");
+    reasonCodes.push(connection.take("connack")[0]?.reasonCode);
+  }
+  assert.deepEqual(reasonCodes, [0, 0x87]);
+});
+
+test("password --scram prepares the user name, as a client's name is", async () => {
+  const readSecret = (): Promise<string> => Promise.resolve("secret");
+  assert.match(await answer(["password", "--scram", "a\u00adb"], { readSecret }), /^ab:SCRAM/);
+});
+
+test("password --scram refuses what SCRAM cannot hold", async () => {
+  const refusals = [
+    ["a:b", "secret", /^Cannot write a line for the SCRAM file: it has a user name with a colon/],
+    ["a\u200eb", "secret", /^Cannot write a line for the SCRAM file: it has a user name that SASLprep/],
+    ["a", "", /^Cannot write a line for the SCRAM file: the password is empty\n$/],
+    ["a", "\u00ad", /^Cannot write a line for the SCRAM file: the password is empty\n$/],
+    ["a", "s\u200e", /^Cannot write a line for the SCRAM file: the password has characters that SASLprep/],
+  ] as const;
+  for (const [user, secret, expected] of refusals) {
+    const argv = ["password", "--scram", user];
+    const program = await TestProgram.ended({ argv, readSecret: () => Promise.resolve(secret) });
+    assert.deepEqual([program.exitCode, program.stdout], [64, ""]);
+    assert.match(program.stderr, expected);
+  }
 });
