@@ -9,7 +9,7 @@ import { SESSION_NEVER_EXPIRES } from "../mqtt/packet.ts";
 import { isUtf8 } from "../mqtt/payload_format.ts";
 import { ProtocolError, REASON } from "../mqtt/reason_codes.ts";
 import type { Session } from "../mqtt/session.ts";
-import { isReservedTopicName } from "../mqtt/topics.ts";
+import { isDeeperThan, isReservedTopicName } from "../mqtt/topics.ts";
 import { utf8Bytes } from "../mqtt/utf8.ts";
 import { Window } from "../mqtt/window.ts";
 import type { Authenticating, AuthenticationProperties } from "./authenticating.ts";
@@ -151,6 +151,9 @@ export class Connecting {
         !access.allows({ action: "publish", identity, clientId, topicName: will.topicName }))
     ) {
       return this.#refuse(connection, REASON.notAuthorized, "Not allowed to publish to the will's topic name");
+    }
+    if (will !== undefined && isDeeperThan(will.topicName, limits.filterLevelsMax)) {
+      return this.#refuse(connection, REASON.topicNameInvalid, "The will's topic name has too many levels");
     }
     const expirySeconds = Math.min(packet.sessionExpirySeconds, limits.sessionExpiryMaxSeconds);
     if (existing === undefined) {

@@ -46,11 +46,11 @@ function answerTo({ firstByte, answer }: Kind, reasonCode: number): readonly Ste
   return [expect(packet(answer, ID))];
 }
 
-function refusal(version: 4 | 5, reasonCode: number): readonly Step[] {
+function refusal(version: 3 | 4 | 5, reasonCode: number): readonly Step[] {
   return version === 5 ? [expect(disconnected(reasonCode))] : [];
 }
 
-function formOf(kind: Kind, version: 4 | 5): readonly Sequence[] {
+function formOf(kind: Kind, version: 3 | 4 | 5): readonly Sequence[] {
   const { name, firstByte } = kind;
   const refused = (what: string, bytes: Part, reasonCode: number): Sequence => ({
     name: `MQTT ${version}: ${name} ${what}`,
@@ -58,7 +58,10 @@ function formOf(kind: Kind, version: 4 | 5): readonly Sequence[] {
     steps: [send(bytes), ...refusal(version, reasonCode)],
     ends: "closed",
   });
-  const reserved = [1, 2, 4, 8].map((bit) => (firstByte & 0x0f) ^ bit);
+  // MQTT 3.1 has DUP in PUBREL.
+  const reserved = [1, 2, 4, ...(version === 3 && firstByte === 0x62 ? [] : [8])].map((bit) =>
+    (firstByte & 0x0f) ^ bit
+  );
   return [
     {
       name: `[MQTT3-3.1.0-1] [MQTT5-3.1.0-1] MQTT ${version}: ${name} before CONNECT closes without a word`,
@@ -174,6 +177,9 @@ const ENDED: readonly Sequence[] = [
 ];
 
 export const ACKNOWLEDGEMENTS: readonly Sequence[] = [
-  ...KINDS.flatMap((kind) => [...formOf(kind, 4), ...formOf(kind, 5), ...reasonsOf(kind)]),
+  ...KINDS.flatMap((kind) => [
+    ...([3, 4, 5] as const).flatMap((version) => formOf(kind, version)),
+    ...reasonsOf(kind),
+  ]),
   ...ENDED,
 ];

@@ -200,6 +200,27 @@ const BELOW_SYS: readonly Sequence[] = [
   ]),
 ];
 
+/** CONNECT with a will for the name, and what CONNACK says. */
+function willed(version: 4 | 5, name: string, code: number): Sequence {
+  const list = version === 5 ? properties() : [];
+  return {
+    name: `MQTT ${version}: a will for ${name.slice(0, 30)} is refused`,
+    version,
+    connect: false,
+    steps: [
+      send(packet(0x10, "MQTT", version, 0x06, u16(10), list, "willing", list, name, "last")),
+      expect(packet(0x20, 0, code, list)),
+    ],
+    ends: "closed",
+  };
+}
+
+const WILLS: readonly Sequence[] = [
+  ...["$SYS/of/nobody", "$share/g/a"].flatMap((name) => [willed(4, name, 5), willed(5, name, 0x87)]),
+  willed(4, "/".repeat(201), 3),
+  willed(5, "/".repeat(201), 0x90),
+];
+
 const ALIASES: readonly Sequence[] = [
   ...[[0, 0x94], [11, 0x94], [65_535, 0x94]].map(([alias = 0, reasonCode = 0]) =>
     refused(
@@ -332,6 +353,7 @@ export const PUBLISHES: readonly Sequence[] = [
   ...NAMES,
   ...RESERVED,
   ...BELOW_SYS,
+  ...WILLS,
   ...ALIASES,
   ...VALUES,
   ...REPEATS,

@@ -179,10 +179,18 @@ function formOf({ name, firstByte, options, answer, statements }: Request, versi
   ];
 }
 
-/** Options byte → the QoS granted; undefined: refused. */
+/** Options bytes that are granted, and that are malformed. MQTT 3.1 calls the upper bits unused. */
+const OPTIONS: Readonly<Record<Version, Readonly<Record<"known" | "wrong", readonly number[]>>>> = {
+  3: { known: [0x00, 0x01, 0x02, 0x04, 0xf1], wrong: [0x03, 0xff] },
+  4: { known: [0x00, 0x01, 0x02], wrong: [0x03, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80] },
+  5: {
+    known: [0x00, 0x01, 0x02, 0x04, 0x08, 0x0e, 0x10, 0x20, 0x2d],
+    wrong: [0x03, 0x30, 0x31, 0x40, 0x80, 0xc0, 0xf0],
+  },
+};
+
 function optionsOf(version: Version): readonly Sequence[] {
-  const known = version === 5 ? [0x00, 0x01, 0x02, 0x04, 0x08, 0x0e, 0x10, 0x20, 0x2d] : [0x00, 0x01, 0x02];
-  const wrong = version === 5 ? [0x03, 0x30, 0x31, 0x40, 0x80, 0xc0, 0xf0] : [0x03, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80];
+  const { known, wrong } = OPTIONS[version];
   const hexadecimal = (value: number): string => `0x${value.toString(16).padStart(2, "0")}`;
   return [
     ...known.map((options) =>
@@ -225,6 +233,12 @@ function optionsOf(version: Version): readonly Sequence[] {
     alive(version, "SUBSCRIBE to what cannot be published to is granted", [
       subscribe(version, "$SYS/of/nobody", 0, "$other/#", 1),
       granted(version, 0, 1),
+    ]),
+    alive(version, "SUBSCRIBE to a shared filter is granted, UNSUBSCRIBE ends it", [
+      subscribe(version, "$share/g/#", 1),
+      granted(version, 1),
+      unsubscribe(version, "$share/g/#"),
+      done(version, 0x00),
     ]),
     alive(version, "SUBSCRIBE to 201 levels is granted", [subscribe(version, "/".repeat(200), 0), granted(version, 0)]),
     refused(version, "SUBSCRIBE to 202 levels is malformed", request(version, 0x82, "good", 0, "/".repeat(201), 0)),
@@ -295,7 +309,7 @@ const ANSWERS: readonly Sequence[] = ([4, 5] as const).flatMap((version) =>
 
 export const SUBSCRIPTIONS: readonly Sequence[] = [
   ...REQUESTS.flatMap((kind) => ([3, 4, 5] as const).flatMap((version) => formOf(kind, version))),
-  ...([4, 5] as const).flatMap((version) => optionsOf(version)),
+  ...([3, 4, 5] as const).flatMap((version) => optionsOf(version)),
   ...IDENTIFIERS,
   ...PROPERTIES,
   ...ANSWERS,

@@ -105,6 +105,19 @@ test("a damaged tail mark costs time, never a position", async () => {
   assert.equal(log.log.state.sessions.get(session)?.places.count, 1, "the session takes the new message");
 });
 
+test("when the newest commits are gone, no position is used again and the ledger says so", async () => {
+  const log = await new TestLog().open();
+  log.session("s", "t");
+  await log.quiet();
+  const last = log.publish("t", PAYLOAD);
+  await log.quiet();
+  await log.close();
+  log.disk.loseCommitsAtOpen();
+  await log.open();
+  assert.ok(log.log.nextPosition > last + 1_000_000, `${log.log.nextPosition} after ${last}`);
+  assert.match(log.disk.readLosses(1)[0]?.detail ?? "", /^The newest commits are gone/);
+});
+
 test("a damaged row in the tail is named in the ledger and the rest lives on", async () => {
   const log = await new TestLog().open();
   const session = log.session("s", "t");
@@ -192,6 +205,23 @@ test("what is not logged leaves no rows, and can be read until its commit is don
   assert.equal(log.log.reader.lookUp(position), "gone");
   assert.equal(log.log.state.sessions.get(session)?.places.count, 1);
 });
+
+for (const logged of [true, false]) {
+  test(`an effect sees the log committed up to where it was added, entries ${logged ? "written" : "passing"}`, async () => {
+    const log = await new TestLog().open();
+    log.session("s", "t");
+    await log.quiet();
+    const expected: number[] = [];
+    const seen: number[] = [];
+    for (let index = 0; index < 3; index++) {
+      expected.push(log.log.appendMessage(messageEntry("t", PAYLOAD), { logged }).position);
+      log.log.after({ run: () => seen.push(log.log.committedThrough) });
+    }
+    const { position: last } = log.log.appendMessage(messageEntry("t", PAYLOAD), { logged });
+    await log.quiet();
+    assert.deepEqual([seen, log.log.committedThrough], [expected, last]);
+  });
+}
 
 test("with groupMs a commit waits for more entries, once", async () => {
   const log = await new TestLog({ groupMs: 10 }).open();
