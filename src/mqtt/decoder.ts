@@ -63,11 +63,13 @@ export class Decoder {
   #version: ProtocolVersion | undefined;
   #failure: ProtocolError | undefined;
   #connected = false;
+  #packetBytesMax: number;
   /** The CONNECT names an authentication method. */
   #authenticates = false;
 
   constructor(options: DecoderOptions) {
     this.#options = options;
+    this.#packetBytesMax = options.maximumPacketBytes;
     this.#framing = new Framing({
       packetBytesMax: options.preConnectMaximumPacketBytes,
       checkHeader: (firstByte, remainingLength) => this.#checkHeader(firstByte, remainingLength),
@@ -79,9 +81,9 @@ export class Decoder {
     return this.#version;
   }
 
-  /** Changes the limit for the packets after the CONNECT. */
+  /** Changes the limit for the packets from `admit` on. */
   limitPackets(bytesMax: number): void {
-    this.#framing.packetBytesMax = bytesMax;
+    this.#packetBytesMax = bytesMax;
   }
 
   /** Memory held for bytes not yet returned as packets: at most the chunks pushed plus twice what arrived of one packet. */
@@ -91,7 +93,7 @@ export class Decoder {
 
   /** It is known who it is: the limit is that of a client from now on. */
   admit(): void {
-    this.#framing.packetBytesMax = this.#options.maximumPacketBytes;
+    this.#framing.packetBytesMax = this.#packetBytesMax;
   }
 
   /** Hands over a chunk, which must not change afterwards. Ignored after a failure. */
@@ -188,7 +190,8 @@ export class Decoder {
     const required = REQUIRED_FLAGS[type] ?? 0;
     // MQTT 3.1 has DUP on its packets with QoS 1, which are those with the flags 0010.
     const flags = version === 3 && required === 2 ? firstByte & 0x0f & ~DUP : firstByte & 0x0f;
-    // [MQTT3-2.2.2-2] [MQTT5-2.1.3-1] [MQTT3-3.6.1-1] [MQTT3-3.8.1-1] [MQTT3-3.10.1-1]
+    // [MQTT3-2.2.2-2] [MQTT5-2.1.3-1] [MQTT3-3.6.1-1] [MQTT3-3.8.1-1] [MQTT3-3.10.1-1] [MQTT3-3.14.1-1] [MQTT5-3.6.1-1]
+    // [MQTT5-3.8.1-1] [MQTT5-3.10.1-1] [MQTT5-3.14.1-1] [MQTT5-3.15.1-1]
     if (required !== ANY_FLAGS && flags !== required) {
       throw malformed(`Packet type ${type} must not have the flags ${firstByte & 0x0f}`);
     }
