@@ -158,13 +158,13 @@ function inFlight(qos: 1 | 2): readonly Step[] {
 
 const ENDED: readonly Sequence[] = [
   {
-    name: "[MQTT3-4.3.2-2] [MQTT5-4.3.2-5] a PUBACK that comes twice is let pass the second time",
+    name: "a PUBACK that comes twice is let pass the second time",
     version: 5,
     steps: [...inFlight(1), send(packet(0x40, u16(1))), send(packet(0x40, u16(1)))],
     ends: "alive",
   },
   {
-    name: "[MQTT5-4.3.3-4] a PUBREC with an error ends the exchange: no PUBREL, and the next message comes",
+    name: "[MQTT5-4.4.0-2] a PUBREC with an error ends the exchange: no PUBREL, and the next message comes",
     version: 5,
     steps: [
       ...inFlight(2),

@@ -286,7 +286,7 @@ function connected(list: Part): readonly Step[] {
 
 const LIMITED: readonly Sequence[] = [
   {
-    name: "[MQTT5-3.3.4-7] with Receive Maximum 1 the next message waits for PUBCOMP",
+    name: "[MQTT5-3.3.4-9] with Receive Maximum 1 the next message waits for PUBCOMP",
     version: 5,
     connect: false,
     steps: [

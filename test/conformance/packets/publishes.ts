@@ -321,7 +321,7 @@ const REPEATS: readonly Sequence[] = ([4, 5] as const).flatMap((version): readon
 
 const MANY: readonly Sequence[] = [
   {
-    name: "[MQTT5-3.3.4-9] one QoS 2 message more than Receive Maximum",
+    name: "[MQTT5-3.3.4-7] one QoS 2 message more than Receive Maximum",
     version: 5,
     steps: [
       ...Array.from({ length: 20 }, (_, index): readonly Step[] => [
