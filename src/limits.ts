@@ -29,7 +29,7 @@ export const LIMITS = {
   /** Packets of one connection handled in one turn: a burst of 30,000 must not stall everybody else. */
   packetsPerTurnMax: 1_024,
   /** User properties of one packet: each costs allocations many times its four bytes on the wire. */
-  userPropertiesMax: 1_000,
+  userPropertiesMax: 10_000,
   /** What the operator has clients told: it goes into a CONNACK or DISCONNECT of every one of them. */
   announcedCharactersMax: 1_024,
   /** MQTT 5 §1.5.4: strings and topic names have a two-byte length. */

@@ -25,11 +25,15 @@ export interface Sequence {
   readonly ends: "closed" | "alive";
 }
 
-/** The client sends; the gateway must send exactly these bytes next; another client publishes. */
+/**
+ * The client sends; the gateway must send exactly these bytes next; another client publishes; or another connection, which
+ * then breaks or stays, sends and must be sent these bytes.
+ */
 export type Step =
   | { readonly send: Part }
   | { readonly expect: Part }
-  | { readonly publish: { readonly topic: string; readonly qos: 0 | 1 | 2; readonly payload: string } };
+  | { readonly publish: { readonly topic: string; readonly qos: 0 | 1 | 2; readonly payload: string } }
+  | { readonly another: { readonly sends: Part; readonly gets: Part; readonly then: "breaks" | "stays" } };
 
 export function send(...parts: readonly Part[]): Step {
   return { send: parts };
@@ -42,6 +46,14 @@ export function expect(...parts: readonly Part[]): Step {
 /** A publish by another client, acknowledged before the next step. */
 export function publish(topic: string, qos: 0 | 1 | 2, payload: string): Step {
   return { publish: { topic, qos, payload } };
+}
+
+/** Another connection sends this and gets that. */
+export function another(
+  then: "breaks" | "stays",
+  { sends, gets }: { readonly sends: Part; readonly gets: Part },
+): Step {
+  return { another: { sends, gets, then } };
 }
 
 /** A packet whose Remaining Length is what its parts take. */
@@ -163,6 +175,7 @@ export async function runSequencesOn(
 
 async function runSequence(sequence: Sequence, open: () => Promise<Peer>): Promise<void> {
   const peer = await open();
+  const others: Peer[] = [];
   try {
     if (sequence.connect !== false) {
       peer.write(connectPacket(sequence.version, sequence.name));
@@ -171,7 +184,8 @@ async function runSequence(sequence: Sequence, open: () => Promise<Peer>): Promi
     for (const [index, step] of sequence.steps.entries()) {
       if ("send" in step) peer.write(bytesOf(step.send));
       else if ("expect" in step) await expectBytes(peer, bytesOf(step.expect), `step ${index + 1}`);
-      else await publishAs(await open(), step.publish);
+      else if ("publish" in step) await publishAs(await open(), step.publish);
+      else others.push(await runAnother(await open(), step.another));
     }
     if (sequence.ends === "closed") {
       const rest = await peer.closed();
@@ -182,8 +196,18 @@ async function runSequence(sequence: Sequence, open: () => Promise<Peer>): Promi
       await expectBytes(peer, packet(0xd0), "PINGRESP");
     }
   } finally {
-    peer.cut();
+    for (const each of [peer, ...others]) each.cut();
   }
+}
+
+async function runAnother(
+  peer: Peer,
+  { sends, gets, then }: Extract<Step, { readonly another: unknown }>["another"],
+): Promise<Peer> {
+  peer.write(bytesOf(sends));
+  await expectBytes(peer, bytesOf(gets), "bytes for the other connection");
+  if (then === "breaks") peer.cut();
+  return peer;
 }
 
 async function expectBytes(peer: Peer, expected: Uint8Array, what: string): Promise<void> {

@@ -150,6 +150,13 @@ const IDENTIFIERS: readonly Sequence[] = [
       connect(version, CLEAN, "x".repeat(200)),
     )
   ),
+  ...([4, 5] as const).map((version) =>
+    accepted(
+      version,
+      `a client identifier of 65,000 bytes is accepted in MQTT ${version}`,
+      connect(version, CLEAN, "x".repeat(65_000)),
+    )
+  ),
   refused(4, "[MQTT3-3.1.3-3] a missing client identifier closes", connect(4, CLEAN)),
   refused(5, "[MQTT5-3.1.3-3] a missing client identifier is malformed", connect(5, CLEAN), refusal(0x81)),
   ...[...BAD_STRINGS].flatMap(([what, bytes]) => [
@@ -328,6 +335,11 @@ const LIMITS: readonly Sequence[] = [
     "Authentication Data without a method is a protocol error",
     withProperties(properties(0x16, "data")),
     refusal(0x82),
+  ),
+  accepted(
+    5,
+    "a CONNECT may have 5,001 user properties",
+    withProperties(properties(Array.from({ length: 5_001 }, () => [0x26, "key", "value"]))),
   ),
   {
     name: "a keep-alive of 0 in MQTT 5 is answered with the gateway's own",

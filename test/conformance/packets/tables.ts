@@ -8,6 +8,7 @@ import { FLOWS } from "./flows.ts";
 import { PINGS } from "./pings.ts";
 import { PUBLISHES } from "./publishes.ts";
 import { SUBSCRIPTIONS } from "./subscriptions.ts";
+import { WILLS } from "./wills.ts";
 
 export const TABLES: ReadonlyMap<string, readonly Sequence[]> = new Map([
   ["connects", CONNECTS],
@@ -18,4 +19,5 @@ export const TABLES: ReadonlyMap<string, readonly Sequence[]> = new Map([
   ["acknowledgements", ACKNOWLEDGEMENTS],
   ["subscriptions", SUBSCRIPTIONS],
   ["deliveries", DELIVERIES],
+  ["wills", WILLS],
 ]);
