@@ -371,7 +371,9 @@ export class State {
     for (const session of this.sessions.values()) {
       if (position <= session.asOf) continue;
       const owed = session.will;
-      const delayMs = Math.max(willGraceMs, (owed?.will.delaySeconds ?? 0) * 1000);
+      // [MQTT5-3.1.3-9] the end of the session is the latest; the grace is ours.
+      const delaySeconds = Math.min(owed?.will.delaySeconds ?? 0, session.expirySeconds);
+      const delayMs = Math.max(willGraceMs, delaySeconds * 1000);
       const dueMs = session.connected ? atMs + delayMs : Math.max(owed?.dueMs ?? 0, atMs + willGraceMs);
       if (!session.connected && (owed === undefined || dueMs === owed.dueMs)) continue;
       this.#markDirty(session, position);
