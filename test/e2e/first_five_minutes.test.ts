@@ -50,10 +50,10 @@ e2eTest("mosquitto_pub and mosquitto_sub understand it", async (t) => {
   const gateway = await startGateway(t);
   for (const version of ["mqttv31", "mqttv311", "mqttv5"]) {
     const protocol = ["-V", version];
-    const subscriber = await mosquittoSub(t, gateway.port(), [...protocol, "-q", "2", "-t", `${version}/#`]);
+    const subscriber = await mosquittoSub(t, gateway.port("mqtt"), [...protocol, "-q", "2", "-t", `${version}/#`]);
     for (const qos of ["0", "1", "2"]) {
       const topicName = `${version}/${qos}`;
-      await mosquittoPub(t, gateway.port(), [...protocol, "-q", qos, "-t", topicName, "-m", `hello ${qos}`]);
+      await mosquittoPub(t, gateway.port("mqtt"), [...protocol, "-q", qos, "-t", topicName, "-m", `hello ${qos}`]);
       await mosquittoMessage(subscriber, `${topicName} ${qos} 0 hello ${qos}`);
     }
   }

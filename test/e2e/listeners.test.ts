@@ -5,7 +5,14 @@ import { writeFileSync } from "node:fs";
 import { connect, type Socket as NetSocket } from "node:net";
 import process from "node:process";
 import { opensslMissing, testCertificates } from "../support/certificates.ts";
-import { e2eTest, eventOf, startGateway, startProgram, temporaryDirectory } from "../support/gateway_process.ts";
+import {
+  certificateVariables,
+  e2eTest,
+  eventOf,
+  startGateway,
+  startProgram,
+  temporaryDirectory,
+} from "../support/gateway_process.ts";
 import { RawClient } from "../support/mqtt_client.ts";
 import type { TestContext } from "../support/test.ts";
 import { eventually, within } from "../support/wait.ts";
@@ -34,18 +41,10 @@ async function assertServes(t: TestContext, port: number): Promise<void> {
 }
 
 e2eTest("MQTT over TLS, beside MQTT over TCP", async (t) => {
-  const { authority, server } = testCertificates();
-  const directory = temporaryDirectory(t);
-  writeFileSync(`${directory}/server.crt`, server.certificate);
-  writeFileSync(`${directory}/server.key`, server.key);
   const gateway = await startGateway(t, {
-    env: {
-      TRIBUTARY_LISTEN: "mqtt://127.0.0.1:0,mqtts://127.0.0.1:0",
-      TRIBUTARY_TLS_CERT_FILE: `${directory}/server.crt`,
-      TRIBUTARY_TLS_KEY_FILE: `${directory}/server.key`,
-    },
+    env: { TRIBUTARY_LISTEN: "mqtt://127.0.0.1:0,mqtts://127.0.0.1:0", ...certificateVariables(t) },
   });
-  const overTls = await RawClient.connect(t, { port: gateway.port("mqtts"), tls: { ca: authority } });
+  const overTls = await RawClient.connect(t, { port: gateway.port("mqtts") });
   const overTcp = await RawClient.connect(t, { port: gateway.port("mqtt") });
   await overTls.client.subscribe([{ topic: "both", qos: 1 }]);
   const payload = "x".repeat(300_000);
@@ -79,7 +78,7 @@ e2eTest("78 for a key that does not belong to the certificate, before anything l
 
 e2eTest("other protocols on the MQTT port are closed and nobody else notices", async (t) => {
   const gateway = await startGateway(t);
-  const port = gateway.port();
+  const port = gateway.port("mqtt");
   const { client: bystander } = await RawClient.connect(t, { port });
   const strangers: readonly (readonly [name: string, bytes: Uint8Array | string])[] = [
     ["HTTP", "GET / HTTP/1.1\r\nhost: x\r\n\r\n"],
@@ -102,7 +101,7 @@ e2eTest("a crowd beyond the descriptor limit is turned away and the gateway serv
   // Deno needs room for a whole queue of surplus connections, as its entry explains.
   const descriptorsMax = process.env["TRIBUTARY_TEST_RUNTIME"] === "deno" ? 1_200 : 200;
   const gateway = await startGateway(t, { descriptorsMax });
-  const port = gateway.port();
+  const port = gateway.port("mqtt");
   const crowd = new Set<NetSocket>();
   for (let count = 0; count < 2_000; count++) {
     const socket = connect({ host: "127.0.0.1", port });

@@ -7,7 +7,7 @@ import { TABLES } from "../conformance/packets/tables.ts";
 import { e2eTest, startGateway } from "../support/gateway_process.ts";
 import { runSequencesOn } from "../support/sequences.ts";
 
-e2eTest("Every packet sequence gets exactly its answer over TCP", async (t) => {
+e2eTest("Every packet sequence gets exactly its answer over a connection", async (t) => {
   const gateway = await startGateway(t);
-  for (const table of TABLES.values()) await runSequencesOn(gateway.port(), table);
+  for (const table of TABLES.values()) await runSequencesOn(t, gateway.port(), table);
 });

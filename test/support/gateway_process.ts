@@ -1,14 +1,17 @@
 /**
  * The shipped gateway as a real process, for end-to-end tests: TRIBUTARY_TEST_RUNTIME names what is started (`node`, the
- * default, `bun`, `deno` or `binary`). Every test gets ports and a data directory of its own.
+ * default, `bun`, `deno` or `binary`), TRIBUTARY_TEST_TRANSPORT what the tests connect over (`mqtt`, the default, `mqtts`,
+ * `ws` or `wss`). Every test gets ports and a data directory of its own.
  */
 
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
+import { testCertificates } from "./certificates.ts";
 import { type Child, commandOf, type Exit, repository, type RuntimeName, runtimes, spawnChild } from "./child.ts";
 import { test, type TestContext, type TestOptions } from "./test.ts";
+import { rememberListener, testTransport, type WireProtocol } from "./wire.ts";
 
 export type GatewayRuntime = RuntimeName | "binary";
 
@@ -90,8 +93,8 @@ export interface Gateway {
   readonly child: Child;
   /** URLs of the listeners, in the order of their opening. */
   readonly urls: readonly string[];
-  /** Port of the (first) listener of that protocol. */
-  port(protocol?: "mqtt" | "mqtts" | "http"): number;
+  /** Port of the (first) listener of that protocol, or of the one that the tests connect over. */
+  port(protocol?: WireProtocol | "http"): number;
   /** `http://127.0.0.1:…` without a path. */
   readonly httpUrl: string;
   /** Waits for an event of that name, past ones included. */
@@ -112,12 +115,30 @@ export interface GatewayOptions extends ProgramOptions {
 /** Starts a gateway on free loopback ports and waits until it is ready. */
 export async function startGateway(t: TestContext, options: GatewayOptions = {}): Promise<Gateway> {
   const env = {
-    TRIBUTARY_LISTEN: "mqtt://127.0.0.1:0",
+    ...(options.env?.["TRIBUTARY_LISTEN"] === undefined ? listenersForTests(t) : {}),
     TRIBUTARY_HTTP_LISTEN: "http://127.0.0.1:0",
     TRIBUTARY_DATA_DIR: options.dataDirectory ?? temporaryDirectory(t),
     ...options.env,
   };
   return await readyGateway(startProgram(t, { ...options, env }));
+}
+
+/** MQTT over TCP, and what else the tests connect over. */
+function listenersForTests(t: TestContext): Readonly<Record<string, string>> {
+  const transport = testTransport();
+  const tcp = "mqtt://127.0.0.1:0";
+  if (transport === "mqtt") return { TRIBUTARY_LISTEN: tcp };
+  const both = { TRIBUTARY_LISTEN: `${tcp},${transport}://127.0.0.1:0` };
+  return transport === "ws" ? both : { ...both, ...certificateVariables(t) };
+}
+
+/** The test's certificate as the gateway takes it. */
+export function certificateVariables(t: Pick<TestContext, "after">): Readonly<Record<string, string>> {
+  const { server } = testCertificates();
+  const directory = temporaryDirectory(t);
+  writeFileSync(`${directory}/server.crt`, server.certificate);
+  writeFileSync(`${directory}/server.key`, server.key);
+  return { TRIBUTARY_TLS_CERT_FILE: `${directory}/server.crt`, TRIBUTARY_TLS_KEY_FILE: `${directory}/server.key` };
 }
 
 /** Waits until a started program is ready. */
@@ -132,10 +153,15 @@ export async function readyGateway(child: Child): Promise<Gateway> {
   const events = (): readonly GatewayEvent[] => child.stderr().split("\n").flatMap((line) => eventOf(line) ?? []);
   await event("ready");
   const urls = events().filter((told) => told.event === "listener.open").map((told) => String(told["url"]));
-  function port(protocol: "mqtt" | "mqtts" | "http" = "mqtt"): number {
+  for (const url of urls) rememberListener(url);
+  const portOf = (protocol: string): number | undefined => {
     const url = urls.find((candidate) => candidate.startsWith(`${protocol}://`));
-    if (url === undefined) throw new Error(`No ${protocol} listener among ${urls.join(", ")}`);
-    return Number(/:(\d+)$/.exec(url)?.[1]);
+    return url === undefined ? undefined : Number(new URL(url).port);
+  };
+  function port(protocol?: WireProtocol | "http"): number {
+    const found = protocol === undefined ? portOf(testTransport()) ?? portOf("mqtt") : portOf(protocol);
+    if (found === undefined) throw new Error(`No ${protocol ?? "mqtt"} listener among ${urls.join(", ")}`);
+    return found;
   }
   return {
     child,

@@ -4,11 +4,14 @@
  */
 
 import { Buffer } from "node:buffer";
-import { connect as connectTcp, type Socket } from "node:net";
 import { generate, type IConnackPacket, type IConnectPacket, type Packet, parser } from "mqtt-packet";
 import { within } from "./wait.ts";
+import { openWire, type Wire } from "./wire.ts";
 
 const PATIENCE_MS = 15_000;
+
+/** Load lives as long as whoever makes it says. */
+const notOfTheTest = { after: (): void => undefined };
 
 export interface LoadConnectionOptions {
   readonly port: number;
@@ -19,18 +22,16 @@ export interface LoadConnectionOptions {
 export class LoadConnection {
   /** Resolves when the connection is over, for whatever reason. */
   readonly closed: Promise<void>;
-  readonly #socket: Socket;
+  #wire: Wire | undefined;
   readonly #protocolVersion: 4 | 5;
   #pending: Buffer[] = [];
   /** Packets that came with the CONNACK, before anybody could take them. */
   #early: Packet[] = [];
   #onPacket: (packet: Packet) => void = (packet) => void this.#early.push(packet);
 
-  private constructor(socket: Socket, protocolVersion: 4 | 5) {
-    this.#socket = socket;
+  private constructor(protocolVersion: 4 | 5, closed: Promise<void>) {
     this.#protocolVersion = protocolVersion;
-    socket.on("error", () => undefined); // "close" follows
-    this.closed = new Promise((resolve) => socket.once("close", () => resolve()));
+    this.closed = closed;
   }
 
   /**
@@ -41,8 +42,8 @@ export class LoadConnection {
     options: LoadConnectionOptions,
   ): Promise<{ readonly connection: LoadConnection; readonly connack: IConnackPacket } | undefined> {
     const { port, protocolVersion } = options;
-    const socket = connectTcp({ host: "127.0.0.1", port, noDelay: true });
-    const connection = new LoadConnection(socket, protocolVersion);
+    const closed = Promise.withResolvers<void>();
+    const connection = new LoadConnection(protocolVersion, closed.promise);
     const reader = parser({ protocolVersion });
     const connacked = Promise.withResolvers<IConnackPacket>();
     let isConnacked = false;
@@ -55,8 +56,15 @@ export class LoadConnection {
     reader.on("error", (error: Error) => {
       throw error; // what the gateway writes is not MQTT
     });
-    socket.on("data", (chunk: Buffer) => void reader.parse(chunk));
-    socket.on("end", () => socket.destroy());
+    const wire = await openWire(notOfTheTest, { port }, {
+      data: (bytes) => void reader.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)),
+      ended(): void {
+        connection.destroy();
+        closed.resolve();
+      },
+    }).catch(() => undefined);
+    if (wire === undefined) return undefined;
+    connection.#wire = wire;
     connection.send({ cmd: "connect", protocolId: "MQTT", protocolVersion, ...options.connect });
     try {
       const first = await within(Promise.race([connacked.promise, connection.closed]), PATIENCE_MS, "the CONNACK");
@@ -86,17 +94,17 @@ export class LoadConnection {
   async disconnect(): Promise<void> {
     this.send({ cmd: "disconnect", reasonCode: 0 });
     this.#flush();
-    this.#socket.end();
+    this.#wire?.end();
     await within(this.closed, PATIENCE_MS, "the end of the connection");
   }
 
   destroy(): void {
-    this.#socket.destroy();
+    this.#wire?.destroy();
   }
 
   #flush(): void {
     const pending = this.#pending;
     this.#pending = [];
-    if (pending.length > 0 && this.#socket.writable) this.#socket.write(Buffer.concat(pending));
+    if (pending.length > 0) this.#wire?.write(Buffer.concat(pending));
   }
 }

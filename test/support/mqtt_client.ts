@@ -4,8 +4,6 @@
  */
 
 import { Buffer } from "node:buffer";
-import { connect as connectTcp, type Socket as NetSocket } from "node:net";
-import { connect as connectTls } from "node:tls";
 import {
   generate,
   type IConnackPacket,
@@ -20,6 +18,7 @@ import {
 } from "mqtt-packet";
 import type { TestContext } from "./test.ts";
 import { within } from "./wait.ts";
+import { openWire, type Wire, type WireTarget } from "./wire.ts";
 
 /** For an answer that takes milliseconds when it comes at all. */
 const patienceMs = 10_000;
@@ -29,50 +28,38 @@ export type ProtocolVersion = 3 | 4 | 5;
 /** The packet type that belongs to a name. */
 export type PacketOf<C extends PacketCmd> = Extract<Packet, { cmd: C }>;
 
-export interface RawClientOptions {
-  readonly port: number;
+export interface RawClientOptions extends WireTarget {
   /** 5 unless told otherwise. */
   readonly protocolVersion?: ProtocolVersion;
-  /** Over TLS, with what `node:tls` takes. */
-  readonly tls?: { readonly ca: string; readonly cert?: string; readonly key?: string };
 }
 
 export class RawClient {
   readonly protocolVersion: ProtocolVersion;
-  readonly #socket: NetSocket;
+  #wire: Wire | undefined;
   readonly #parser: Parser;
   readonly #received: Packet[] = [];
   #isEnded = false;
   #broken: Error | undefined;
   #changed: () => void = () => undefined;
 
-  private constructor(socket: NetSocket, protocolVersion: ProtocolVersion) {
+  private constructor(protocolVersion: ProtocolVersion) {
     this.protocolVersion = protocolVersion;
-    this.#socket = socket;
     this.#parser = parser({ protocolVersion });
     this.#parser.on("packet", (packet) => {
       this.#received.push(packet);
       this.#changed();
     });
     this.#parser.on("error", (error: Error) => this.#end(error));
-    socket.on("data", (chunk: Buffer) => void this.#parser.parse(chunk));
-    socket.on("error", (error) => this.#end(error));
-    socket.on("end", () => this.#end(undefined));
-    socket.on("close", () => this.#end(undefined));
   }
 
   /** Opens the network connection only. It is destroyed when the test ends. */
   static async open(t: Pick<TestContext, "after">, options: RawClientOptions): Promise<RawClient> {
-    const { port, protocolVersion = 5, tls } = options;
-    const target = { host: "127.0.0.1", port, noDelay: true };
-    const socket = tls === undefined ? connectTcp(target) : connectTls({ ...target, ...tls });
-    t.after(() => void socket.destroy());
-    const opened = new Promise<void>((resolve, reject) => {
-      socket.once(tls === undefined ? "connect" : "secureConnect", () => resolve());
-      socket.once("error", reject);
+    const client = new RawClient(options.protocolVersion ?? 5);
+    client.#wire = await openWire(t, options, {
+      data: (bytes) => void client.#parser.parse(Buffer.from(bytes)),
+      ended: (error) => client.#end(error),
     });
-    await within(opened, patienceMs, `connecting to port ${port}`);
-    return new RawClient(socket, protocolVersion);
+    return client;
   }
 
   /** Opens a connection, sends CONNECT (clean, keep-alive off unless told otherwise) and expects success. */
@@ -108,7 +95,7 @@ export class RawClient {
 
   /** Sends any bytes. */
   sendBytes(bytes: Uint8Array): void {
-    this.#socket.write(bytes);
+    this.#wire?.write(bytes);
   }
 
   /** Sends PUBLISH; a payload as text. */
@@ -153,26 +140,26 @@ export class RawClient {
   /** Sends DISCONNECT and FIN. */
   disconnect(reasonCode = 0): void {
     this.send(this.protocolVersion === 5 ? { cmd: "disconnect", reasonCode } : { cmd: "disconnect" });
-    this.#socket.end();
+    this.#wire?.end();
   }
 
   /** Closes without DISCONNECT. */
   close(): void {
-    this.#socket.destroy();
+    this.#wire?.destroy();
   }
 
   /** Closes with a reset. */
   reset(): void {
-    this.#socket.resetAndDestroy();
+    this.#wire?.reset();
   }
 
   /** Stops reading: the gateway finds its writes not taken. */
   stall(): void {
-    this.#socket.pause();
+    this.#wire?.pause();
   }
 
   resume(): void {
-    this.#socket.resume();
+    this.#wire?.resume();
   }
 
   #end(error: Error | undefined): void {

@@ -3,8 +3,10 @@
 import { execFileSync } from "node:child_process";
 import mqtt, { type IClientOptions, type MqttClient } from "mqtt";
 import { type Child, spawnChild } from "./child.ts";
+import { testCertificates } from "./certificates.ts";
 import type { TestContext } from "./test.ts";
 import { eventually, within } from "./wait.ts";
+import { urlOfPort } from "./wire.ts";
 
 const patienceMs = 10_000;
 
@@ -25,13 +27,15 @@ export interface MqttJsClient {
   readonly received: (count: number) => Promise<readonly ReceivedMessage[]>;
 }
 
-/** MQTT.js over TCP without reconnecting, ended with the test. Protocol version 5 unless told otherwise. */
+/** MQTT.js over what the port speaks, without reconnecting, ended with the test. Version 5 unless told otherwise. */
 export async function connectMqttJs(
   t: Pick<TestContext, "after">,
   port: number,
   options: IClientOptions = {},
 ): Promise<MqttJsClient> {
-  const client = mqtt.connect(`mqtt://127.0.0.1:${port}`, { protocolVersion: 5, reconnectPeriod: 0, ...options });
+  const url = urlOfPort(port);
+  const secure = /^(?:mqtts|wss):/.test(url) ? { ca: testCertificates().authority } : {};
+  const client = mqtt.connect(url, { protocolVersion: 5, reconnectPeriod: 0, ...secure, ...options });
   t.after(() => client.endAsync(true).then(() => undefined));
   const messages: ReceivedMessage[] = [];
   client.on("message", (topic, payload, { qos, retain }) => {

@@ -33,7 +33,7 @@ export type Step =
   | { readonly send: Part }
   | { readonly expect: Part }
   | { readonly publish: { readonly topic: string; readonly qos: 0 | 1 | 2; readonly payload: string } }
-  | { readonly another: { readonly sends: Part; readonly gets: Part; readonly then: "breaks" | "stays" } };
+  | { readonly another: { readonly sends: Part; readonly gets: Part; readonly fate: "breaks" | "stays" } };
 
 export function send(...parts: readonly Part[]): Step {
   return { send: parts };
@@ -50,10 +50,10 @@ export function publish(topic: string, qos: 0 | 1 | 2, payload: string): Step {
 
 /** Another connection sends this and gets that. */
 export function another(
-  then: "breaks" | "stays",
+  fate: "breaks" | "stays",
   { sends, gets }: { readonly sends: Part; readonly gets: Part },
 ): Step {
-  return { another: { sends, gets, then } };
+  return { another: { sends, gets, fate } };
 }
 
 /** A packet whose Remaining Length is what its parts take. */
@@ -202,11 +202,11 @@ async function runSequence(sequence: Sequence, open: () => Promise<Peer>): Promi
 
 async function runAnother(
   peer: Peer,
-  { sends, gets, then }: Extract<Step, { readonly another: unknown }>["another"],
+  { sends, gets, fate }: Extract<Step, { readonly another: unknown }>["another"],
 ): Promise<Peer> {
   peer.write(bytesOf(sends));
   await expectBytes(peer, bytesOf(gets), "bytes for the other connection");
-  if (then === "breaks") peer.cut();
+  if (fate === "breaks") peer.cut();
   return peer;
 }
 
