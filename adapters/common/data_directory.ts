@@ -127,6 +127,22 @@ export function lockDirectory(directory: string): DatabaseSync {
   }
 }
 
+/** Whether a process holds the lock; looks without taking it. */
+export function isInUse(directory: string): boolean {
+  const path = join(directory, LOCK_FILE);
+  if (!existsSync(path)) return false;
+  const connection = new DatabaseSync(path, { readOnly: true });
+  try {
+    connection.prepare("SELECT count(*) FROM sqlite_schema").get();
+    return false;
+  } catch (error) {
+    if (sqliteCode(error) === 5 || sqliteCode(error) === 6) return true;
+    throw error;
+  } finally {
+    connection.close();
+  }
+}
+
 /**
  * Bytes on the disk that are given up when it is full: without them SQLite could neither delete nor checkpoint, and
  * the log would be stuck for good.

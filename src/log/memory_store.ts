@@ -36,6 +36,7 @@ export class MemoryDisk {
   #failingOpen: ErrorCode | undefined;
   #failingCommit: FailurePoint | undefined;
   #failingRead = false;
+  #commitsAreGone = false;
   #commits = 0;
 
   constructor(options: MemoryDiskOptions = {}) {
@@ -103,8 +104,13 @@ export class MemoryDisk {
    * Flips a bit of what is stored, so that its checksum fails: it is listed as damage from now on. `key` as in
    * StoreDamage. Returns false if there is no such thing.
    */
-  flip(kind: StoreDamage["kind"], key: string): boolean {
+  flip(kind: Exclude<StoreDamage["kind"], "commits">, key: string): boolean {
     return this.#content.flip(kind, key);
+  }
+
+  /** The next open finds that commits are gone, as from a damaged write-ahead log. None is. */
+  loseCommitsAtOpen(): void {
+    this.#commitsAreGone = true;
   }
 
   /** Positions of the first places of all rows, sound or not, ascending. */
@@ -132,7 +138,11 @@ export class MemoryDisk {
       throw new TributaryError("store.busy", "Cannot open the log in memory: another store has this disk");
     }
     this.#holder = store;
-    return { ...this.#content.readAll(), space: this.#space() };
+    const content = this.#content.readAll();
+    const lost: StoreDamage = { kind: "commits", key: "memory", first: undefined, span: undefined };
+    const damaged = this.#commitsAreGone ? [...content.damaged, lost] : content.damaged;
+    this.#commitsAreGone = false;
+    return { ...content, damaged, space: this.#space() };
   }
 
   /** For MemoryStore. */
