@@ -1,6 +1,8 @@
 /** What the decoder refuses, with which reason, and how early. */
 import assert from "node:assert/strict";
+import { vbi } from "../../support/sequences.ts";
 import { test } from "../../support/test.ts";
+import { LIMITS } from "../../../src/limits.ts";
 import { UnsupportedVersionError } from "../../../src/mqtt/connect_codec.ts";
 import type { ConnectPacket, IncomingPacket, ProtocolVersion } from "../../../src/mqtt/packet.ts";
 import { ProtocolError, UnansweredError } from "../../../src/mqtt/reason_codes.ts";
@@ -126,7 +128,7 @@ test("what is not answered: PINGREQ and PINGRESP with a body, a foreign reason i
   }
 });
 
-test("the limit is checked from the fixed header, before anything is buffered", () => {
+test("[MQTT5-3.2.2-15] the limit is checked from the fixed header, before anything is buffered", () => {
   const decoder = newDecoder({ maximumPacketBytes: 200, connectBytes: 50 });
   assert.equal(failure(() => decodeAll(decoder, new Uint8Array([0x10, 49]))).reasonCode, PACKET_TOO_LARGE);
   assert.equal(decoder.bufferedBytes, 0);
@@ -340,15 +342,10 @@ test("PUBLISH's properties have the values they may have", () => {
 });
 
 test("user properties are limited in number", () => {
-  const pairs = 1_001;
-  const bytes = [
-    0,
-    1,
-    97,
-    ...[(pairs * 5) & 0x7f | 0x80, (pairs * 5) >> 7],
-    ...Array.from({ length: pairs }, () => [0x26, 0, 0, 0, 0]).flat(),
-  ];
-  refuses(5, 0x83, new Uint8Array([0x30, bytes.length & 0x7f | 0x80, bytes.length >> 7, ...bytes]));
+  const pairs = LIMITS.userPropertiesMax + 1;
+  const length = vbi(pairs * 5);
+  const bytes = [0, 1, 97, ...length, ...Array.from({ length: pairs }, () => [0x26, 0, 0, 0, 0]).flat()];
+  refuses(5, 0x83, new Uint8Array([0x30, ...vbi(bytes.length), ...bytes]));
 });
 
 test("acknowledgements have the reason codes of their type and no bytes too many", () => {
