@@ -152,12 +152,10 @@ export function acceptWebSockets(server: Server, options: AcceptOptions): void {
   });
   server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Uint8Array) => {
     socket.on("error", () => undefined); // nobody else listens any more: unheard it would end the process
-    const decision = isFull()
-      ? { status: "503 Service Unavailable", reason: "There are too many connections." }
-      : decide(request, options);
-    if ("status" in decision) {
-      refuse(socket, decision);
-      return;
+    const decision = decide(request, options);
+    if ("status" in decision) return refuse(socket, decision);
+    if (isFull()) {
+      return refuse(socket, { status: "503 Service Unavailable", reason: "There are too many connections." });
     }
     agree(socket, decision);
     const net = request.socket;
