@@ -46,7 +46,7 @@ function createByteServer(
   accept: (net: NetSocket) => void,
 ): TcpServer {
   const tcp = { allowHalfOpen: true, noDelay: true };
-  if (tls === undefined) return createTcpServer(tcp, accept);
+  if (tls === undefined) return createTcpServer(tcp, accept); // [MQTT3-7.1.1-1] [MQTT5-4.2.0-1]
   return createTlsServer((secure) => createTls({ ...secure, ...tcp }, accept), { tls, handshakeMs, url });
 }
 

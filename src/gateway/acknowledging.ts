@@ -42,9 +42,10 @@ export class Acknowledging {
     packet: PublishPacket,
     about: { readonly position: number; readonly route: RouteChoice | undefined; readonly reasonCode: number },
   ): void {
-    const type = packet.qos === 1 ? "puback" : "pubrec";
+    const type = packet.qos === 1 ? "puback" : "pubrec"; // [MQTT3-3.3.4-1] [MQTT5-3.3.4-1]
     const { route, position } = about;
     const waits = route?.ackKafka === true && position > this.#hub.log.state.uplinkThrough;
+    // [MQTT3-2.3.1-6] [MQTT5-2.2.1-5] [MQTT5-4.3.2-4] [MQTT5-4.3.3-8]
     const ack = { type, packetId: packet.packetId, reasonCode: about.reasonCode } as const;
     this.inTurn(connection, ack, waits ? { position, droppable: route.dropOldest } : AT_ONCE);
   }
@@ -57,6 +58,7 @@ export class Acknowledging {
   ): void {
     const { type } = ack;
     const queues = this.#waiting.get(connection);
+    // [MQTT3-4.6.0-2] [MQTT3-4.6.0-3] [MQTT5-4.6.0-2] [MQTT5-4.6.0-3]
     if (position === 0 && (queues === undefined || queues[type].length === 0)) return this.#send(connection, ack);
     if (connection.phase === "closed") return;
     const into = queues ?? { puback: [], pubrec: [] };
@@ -101,18 +103,19 @@ export class Acknowledging {
     if (type === "puback" || reasonCode >= REASON.unspecifiedError) connection.unacknowledged.delete(packetId);
   }
 
-  /** Inbound QoS 2: the client will not send this identifier's message again [MQTT3-4.3.3-2] [MQTT5-4.3.3-11]. */
+  /** Inbound QoS 2: the client will not send this identifier's message again. */
   pubrel(connection: Connection, packet: AckPacket): void {
     const { session } = connection;
     if (session === undefined) return;
     const known = session.received.has(packet.packetId);
     if (known) {
       const entry = { type: "received-released", session: session.number, packetId: packet.packetId } as const;
-      this.#hub.log.append(entry, { logged: session.durable });
+      this.#hub.log.append(entry, { logged: session.durable }); // [MQTT3-4.3.3-2] [MQTT5-4.3.3-12]
       connection.repeats?.delete(packet.packetId);
     }
-    // [MQTT3-4.3.3-2] [MQTT5-4.3.3-11] also an unknown one is complete: a client that lost our PUBCOMP asks again.
+    // Also an unknown one is complete: a client that lost our PUBCOMP asks again.
     whenDurable(this.#hub.log, { connection, bytes: ANSWER_BYTES }, () => {
+      // [MQTT3-4.3.3-2] [MQTT5-2.2.1-5] [MQTT5-4.3.3-11] [MQTT5-4.3.3-13]
       connection.outbox.ack({ type: "pubcomp", packetId: packet.packetId, reasonCode: REASON.success });
       connection.unacknowledged.delete(packet.packetId);
     });
@@ -123,7 +126,7 @@ export class Acknowledging {
     const place = connection.window?.placeOf(packet.packetId);
     if (place === undefined) return;
     if (connection.session?.places.qos(place) !== 1) throw outOfTurn(packet);
-    this.#delivery.acknowledged(connection, place);
+    this.#delivery.acknowledged(connection, place); // [MQTT3-4.3.2-1] [MQTT5-4.3.2-3] [MQTT5-4.4.0-2] [MQTT5-4.8.2-6]
   }
 
   /** Outbound QoS 2: the client has the message; PUBREL leaves when that is durable. */
@@ -132,16 +135,18 @@ export class Acknowledging {
     const place = connection.window?.placeOf(packet.packetId);
     const known = session !== undefined && place !== undefined;
     if (known && session.places.qos(place) !== 2) throw outOfTurn(packet);
-    if (known && packet.reasonCode >= REASON.unspecifiedError) { // [MQTT5-4.3.3-4] refused: done
+    if (known && packet.reasonCode >= REASON.unspecifiedError) { // [MQTT5-4.4.0-2] [MQTT5-4.8.2-6] refused: done
       return this.#delivery.acknowledged(connection, place);
     }
     if (known && !session.released.has(place)) {
+      // [MQTT3-4.3.3-1] [MQTT5-4.3.3-3] [MQTT5-4.3.3-5] [MQTT5-4.3.3-6]
       this.#hub.log.append({ type: "released", session: session.number, place }, { logged: session.durable });
     }
     if (!known && packet.reasonCode >= REASON.unspecifiedError) return;
     const { packetId } = packet;
     // An unknown one is released like any other: the client, at least, still has it.
     whenDurable(this.#hub.log, { connection, bytes: ANSWER_BYTES }, () => {
+      // [MQTT3-4.3.3-1] [MQTT3-4.6.0-4] [MQTT5-3.3.4-10] [MQTT5-4.3.3-4] [MQTT5-4.6.0-4] [MQTT5-4.9.0-3]
       connection.outbox.ack({ type: "pubrel", packetId, reasonCode: REASON.success });
     });
   }

@@ -109,7 +109,7 @@ export class Delivery {
     if (!connection.isOpen || session === undefined) return;
     if (connection.isBehind) return this.#lose(session, message, "qos0-slow-socket");
     const expirySeconds = this.#remainingExpiry(message);
-    const reason = this.#obstacle(connection, message, { options, qos: 0, expirySeconds });
+    const reason = this.#obstacle(connection, message, { options, qos: 0, hasExpired: expirySeconds === 0 });
     if (reason === "not-authorized") return;
     if (reason !== undefined) return this.#lose(session, message, reason);
     // [MQTT3-4.3.1-1] [MQTT5-4.3.1-1]
@@ -180,7 +180,8 @@ export class Delivery {
     const { message } = entry;
     const expirySeconds = this.#remainingExpiry(message);
     const qos = session.places.qos(at.place);
-    const reason = this.#obstacle(connection, message, { options, qos, expirySeconds });
+    const isBegun = qos === 2 && at.place <= session.begunThrough; // [MQTT5-4.3.3-7]
+    const reason = this.#obstacle(connection, message, { options, qos, hasExpired: !isBegun && expirySeconds === 0 });
     if (reason !== undefined) {
       window.drop();
       if (reason !== "not-authorized") this.#lose(session, message, reason);
@@ -197,6 +198,7 @@ export class Delivery {
       expirySeconds,
     });
     if (at.place > session.sentThrough) session.sentThrough = at.place;
+    if (at.place > session.begunThrough) session.begunThrough = at.place;
     if (qos > 0) window.sent();
     else window.drop();
     if (window.acknowledgedCount >= COMPLETIONS_MAX) this.appendCompletions(connection);
@@ -207,9 +209,9 @@ export class Delivery {
   #obstacle(
     connection: Connection,
     message: Message,
-    about: { readonly options: DeliveryOptions; readonly qos: QoS; readonly expirySeconds: number | undefined },
+    about: { readonly options: DeliveryOptions; readonly qos: QoS; readonly hasExpired: boolean },
   ): LossReason | "not-authorized" | undefined {
-    if (about.expirySeconds === 0) return "expired"; // [MQTT5-3.3.2-5]
+    if (about.hasExpired) return "expired"; // [MQTT5-3.3.2-5]
     const { identity, connect } = connection;
     const clientId = connection.session?.clientId ?? "";
     // Rights may have gone since the SUBSCRIBE.

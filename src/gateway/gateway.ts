@@ -176,7 +176,7 @@ export class Gateway implements ConnectionHandler {
     } else if (error instanceof UnansweredError) {
       connection.close();
     } else if ((connection.phase === "new" || connection.phase === "authenticating") && connection.version === 5) {
-      connection.refuse(refusing(error.reasonCode)); // [MQTT5-3.1.4-1] [MQTT5-3.14.0-1] [MQTT5-3.14.0-1]
+      connection.refuse(refusing(error.reasonCode)); // [MQTT5-3.1.4-1] [MQTT5-3.14.0-1]
     } else {
       // [MQTT3-3.1.4-1] [MQTT3-3.2.2-6] [MQTT3-4.8.0-1] [MQTT5-4.13.1-1]
       connection.disconnect(error.reasonCode, error.message);

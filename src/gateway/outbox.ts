@@ -222,8 +222,8 @@ export class Outbox {
   }
 
   /**
-   * Sends it, without what it can do without if the client takes no packet of that size [MQTT5-3.2.2-19] [MQTT5-3.9.2-1]
-   * [MQTT5-3.11.2-1] [MQTT5-3.14.2-3]. False: it is too large even so, and is not sent [MQTT5-3.1.2-24].
+   * Sends it, without what it can do without if the client takes no packet of that size. False: it is too large even so,
+   * and is not sent.
    */
   packet(packet: OutgoingPacket): boolean {
     const bytesMax = this.packetBytesMax ?? Infinity;
@@ -231,17 +231,18 @@ export class Outbox {
     let rest = packet;
     for (const name of DISPENSABLE) {
       if (bytes.byteLength <= bytesMax) break;
-      rest = without(rest, name);
+      rest = without(rest, name); // [MQTT5-3.2.2-19] [MQTT5-3.14.2-3]
       bytes = encodePacket(rest, this.version);
     }
-    if (bytes.byteLength > bytesMax) return false;
+    if (bytes.byteLength > bytesMax) return false; // [MQTT5-3.1.2-24]
     if (bytes.byteLength > 0) this.#push(undefined, bytes, bytes.byteLength);
     return true;
   }
 
-  /** Whether the client takes what an acknowledgement says in words [MQTT5-3.4.2-2] [MQTT5-3.5.2-2]. */
+  /** Whether the client takes what an acknowledgement says in words. */
   #explains(packet: AckPacket): boolean {
     const bytesMax = this.packetBytesMax;
+    // [MQTT5-3.4.2-2] [MQTT5-3.5.2-2]
     return packet.reasonString === undefined || bytesMax === undefined || ackBytes(packet, this.version) <= bytesMax;
   }
 
@@ -253,7 +254,7 @@ export class Outbox {
   }
 
   #push(message: Message | undefined, packet: PublishOptions | AckPacket | Uint8Array, bytes: number): void {
-    if (this.#ending) return;
+    if (this.#ending) return; // [MQTT5-3.14.4-1]
     this.#messages.push(message);
     this.#packets.push(packet);
     this.#pendingBytes += bytes;

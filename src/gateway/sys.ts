@@ -85,7 +85,7 @@ export class Sys {
     for (const one of due) this.#send(one, missed);
   }
 
-  /** Sends a new subscription the current values [MQTT5-3.3.1-9], as retained messages [MQTT5-3.3.1-8]. */
+  /** Sends a new subscription the current values [MQTT5-3.3.1-9], as retained messages [MQTT3-3.3.1-8]. */
   subscribed(
     connection: Connection,
     { request, subscriptionId }: Pick<Subscription, "request" | "subscriptionId">,

@@ -119,7 +119,7 @@ function encodeConnack(packet: ConnackPacket, version: ProtocolVersion): Uint8Ar
   const from = packet.properties ?? {};
   return write({
     cmd: "connack",
-    sessionPresent: packet.sessionPresent && packet.reasonCode === REASON.success, // [MQTT5-3.2.2-6]
+    sessionPresent: packet.sessionPresent && packet.reasonCode === REASON.success, // [MQTT5-3.2.2-6] [MQTT5-3.2.2-1]
     reasonCode: packet.reasonCode,
     // The order is of no meaning to a client; it is the one in which other brokers write, so that captures compare.
     properties: properties({

@@ -56,7 +56,9 @@ export function readConnect(reader: PacketReader, version: ProtocolVersion): Con
   checkFlags(flags, version);
   const keepAliveSeconds = reader.uint16();
   const properties = version === 5 ? readProperties(reader, PROPERTY_PLACE.connect) : undefined;
+  // [MQTT3-3.1.3-1] [MQTT3-3.1.3-3] [MQTT3-3.1.3-5] [MQTT5-3.1.3-1] [MQTT5-3.1.3-3] [MQTT5-3.1.3-5]
   const clientId = readClientId(reader, version);
+  // [MQTT3-3.1.2-9] [MQTT3-3.1.2-11] [MQTT5-3.1.2-9]
   const will = (flags & FLAG.will) === 0 ? undefined : readWill(reader, flags, version);
   const [userName, password] = unanswered(() => readCredentials(reader, flags, version));
   reader.expectEnd();
@@ -123,7 +125,7 @@ function checkFlags(flags: number, version: ProtocolVersion): void {
 
 function readClientId(reader: PacketReader, version: ProtocolVersion): string {
   const clientId = reader.text();
-  if (clientId !== undefined) return clientId;
+  if (clientId !== undefined) return clientId; // [MQTT3-3.1.3-4] [MQTT5-3.1.3-4]
   const why = "The client identifier is not well-formed UTF-8 or holds control characters";
   throw version === 5 ? new ProtocolError(REASON.clientIdNotValid, why) : malformed(why);
 }
@@ -136,7 +138,9 @@ function readCredentials(
 ): readonly [userName: string | undefined, password: Uint8Array | undefined] {
   const endsEarly = (): boolean => version === 3 && reader.remaining === 0;
   return [
+    // [MQTT3-3.1.2-18] [MQTT3-3.1.2-19] [MQTT3-3.1.3-11] [MQTT5-3.1.2-16] [MQTT5-3.1.2-17] [MQTT5-3.1.3-12]
     (flags & FLAG.userName) !== 0 && !endsEarly() ? reader.string() : undefined,
+    // [MQTT3-3.1.2-20] [MQTT3-3.1.2-21] [MQTT5-3.1.2-18] [MQTT5-3.1.2-19]
     (flags & FLAG.password) !== 0 && !endsEarly() ? reader.binary() : undefined,
   ];
 }
@@ -156,7 +160,7 @@ function readWill(reader: PacketReader, flags: number, version: ProtocolVersion)
 }
 
 function readWillTopic(reader: PacketReader): string {
-  const topicName = reader.string();
+  const topicName = reader.string(); // [MQTT3-3.1.3-10] [MQTT5-3.1.3-11]
   const error = topicNameError(topicName);
   if (error !== undefined) throw malformed(error); // [MQTT3-4.7.3-1] [MQTT5-4.7.3-1]
   return topicName;

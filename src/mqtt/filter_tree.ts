@@ -161,7 +161,7 @@ export class FilterTree<T> {
 
   #collect(topicName: string): readonly T[] {
     const found: T[] = [];
-    append(found, this.#exact.get(topicName));
+    append(found, this.#exact.get(topicName)); // [MQTT3-4.7.3-4] [MQTT5-4.7.3-4]
     let frontier: FilterNode<T>[] = [this.#root];
     // [MQTT3-4.7.2-1] [MQTT5-4.7.2-1]: a leading wildcard does not see names that start with $.
     let wildcards = !topicName.startsWith("$");

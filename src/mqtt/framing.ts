@@ -122,7 +122,7 @@ export class Framing {
       }
     }
     this.#checkHeader(this.#firstByte, this.#length);
-    // [MQTT5-3.1.2-24] is the client's limit; this is ours: refused before a byte of the body is kept.
+    // [MQTT5-3.2.2-15] refused before a byte of the body is kept.
     if (1 + this.#lengthBytes + this.#length > this.#packetBytesMax) {
       throw new ProtocolError(
         REASON.packetTooLarge,

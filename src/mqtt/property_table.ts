@@ -228,7 +228,7 @@ function readUserProperty(reader: PacketReader, properties: Properties): void {
   if (properties.userProperties.length >= LIMITS.userPropertiesMax) {
     throw new ProtocolError(REASON.implementationSpecificError, "The packet has too many user properties");
   }
-  properties.userProperties.push([reader.string(), reader.string()]);
+  properties.userProperties.push([reader.string(), reader.string()]); // [MQTT5-1.5.7-1]
 }
 
 function readProperty(
@@ -244,7 +244,7 @@ function readProperty(
       properties.messageExpiryInterval = reader.uint32();
       return;
     case PROPERTY.contentType:
-      properties.contentType = reader.string();
+      properties.contentType = reader.string(); // [MQTT5-3.3.2-19]
       return;
     case PROPERTY.responseTopic:
       properties.responseTopic = readResponseTopic(reader);
@@ -316,7 +316,7 @@ function readTopicAlias(reader: PacketReader): number {
 }
 
 function readResponseTopic(reader: PacketReader): string {
-  const topic = reader.string();
+  const topic = reader.string(); // [MQTT5-3.3.2-13]
   // [MQTT5-3.3.2-14]; an empty one could not be published to either.
   if (topic === "" || topic.includes("+") || topic.includes("#")) {
     throw protocolBreach("A Response Topic must be a topic name without wildcards");

@@ -58,12 +58,12 @@ export function readPublish(
   const nameStart = reader.at + 2;
   const nameEnd = reader.skipString();
   // The name is looked at after the rest: a topic alias may excuse its absence.
-  const packetId = qos === 0 ? 0 : readPacketId(reader);
+  const packetId = qos === 0 ? 0 : readPacketId(reader); // [MQTT3-2.3.1-5] [MQTT5-2.2.1-2]
   const properties = version === 5 ? readProperties(reader, PROPERTY_PLACE.publish) : undefined;
   const topicAlias = properties?.topicAlias;
   let topicName = "";
   if (nameEnd > nameStart) {
-    topicName = topicTable.intern(reader.bytes, nameStart, nameEnd);
+    topicName = topicTable.intern(reader.bytes, nameStart, nameEnd); // [MQTT3-3.3.2-1] [MQTT5-3.3.2-1]
   } else if (topicAlias === undefined) {
     // [MQTT3-4.7.3-1] [MQTT5-4.7.3-1]
     throw malformed("A topic name must not be empty, unless a topic alias stands for it");
@@ -105,14 +105,14 @@ export function writePublish(
     target[offset++] = 0;
     target[offset++] = 0;
   } else {
-    offset = writeString(message.topicName, target, offset);
+    offset = writeString(message.topicName, target, offset); // [MQTT3-3.3.2-1] [MQTT5-3.3.2-1]
   }
-  if (options.qos !== 0) {
+  if (options.qos !== 0) { // [MQTT3-2.3.1-5] [MQTT5-2.2.1-2]
     target[offset++] = options.packetId >> 8;
     target[offset++] = options.packetId;
   }
   if (version === 5) {
-    offset = writeVariableByteInteger(propertyBytes, target, offset);
+    offset = writeVariableByteInteger(propertyBytes, target, offset); // [MQTT5-2.2.2-1]
     if (propertyBytes > 0) offset = writeProperties(message, options, target, offset);
   }
   return writeBytes(message.payload, target, offset);
@@ -200,12 +200,12 @@ function writeProperties(message: Message, options: PublishOptions, target: Uint
   return offset;
 }
 
-/** Unaltered and in order [MQTT5-3.3.2-4] [MQTT5-3.3.2-15] [MQTT5-3.3.2-16] [MQTT5-3.3.2-17] [MQTT5-3.3.2-18] [MQTT5-3.3.2-20]. */
+/** Unaltered and in order. */
 function writeMessageProperties(properties: MessageProperties, target: Uint8Array, offset: number): number {
   const { userProperties, order } = properties;
   if (order !== undefined) {
     let user = 0;
-    for (const id of order) {
+    for (const id of order) { // [MQTT5-3.3.2-18]
       if (id !== PROPERTY.userProperty) offset = writeProperty(id, properties, target, offset);
       else offset = writeUserProperty(userProperties?.[user++], target, offset);
     }
@@ -227,18 +227,18 @@ function writeProperty(id: number, properties: MessageProperties, target: Uint8A
     case PROPERTY.payloadFormatIndicator:
       if (properties.payloadIsUtf8 === undefined) return offset;
       target[offset++] = id;
-      target[offset++] = properties.payloadIsUtf8 ? 1 : 0;
+      target[offset++] = properties.payloadIsUtf8 ? 1 : 0; // [MQTT5-3.3.2-4]
       return offset;
     case PROPERTY.contentType:
-      if (properties.contentType === undefined) return offset;
+      if (properties.contentType === undefined) return offset; // [MQTT5-3.3.2-20]
       target[offset++] = id;
       return writeString(properties.contentType, target, offset);
     case PROPERTY.responseTopic:
-      if (properties.responseTopic === undefined) return offset;
+      if (properties.responseTopic === undefined) return offset; // [MQTT5-3.3.2-15]
       target[offset++] = id;
       return writeString(properties.responseTopic, target, offset);
     case PROPERTY.correlationData:
-      if (properties.correlationData === undefined) return offset;
+      if (properties.correlationData === undefined) return offset; // [MQTT5-3.3.2-16]
       target[offset++] = id;
       target[offset++] = properties.correlationData.length >> 8;
       target[offset++] = properties.correlationData.length;
@@ -250,7 +250,7 @@ function writeProperty(id: number, properties: MessageProperties, target: Uint8A
 
 function writeUserProperty(pair: UserProperty | undefined, target: Uint8Array, offset: number): number {
   if (pair === undefined) return offset;
-  target[offset++] = PROPERTY.userProperty;
+  target[offset++] = PROPERTY.userProperty; // [MQTT5-3.1.3-10] [MQTT5-3.3.2-17]
   offset = writeString(pair[0], target, offset);
   return writeString(pair[1], target, offset);
 }

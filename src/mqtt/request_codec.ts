@@ -113,7 +113,7 @@ function readRequestId(reader: PacketReader): number {
 
 /** A text that is no topic filter is malformed; 0x8F is for those that are correctly formed but not allowed. */
 function readTopicFilter(reader: PacketReader): string {
-  const topicFilter = reader.string();
+  const topicFilter = reader.string(); // [MQTT3-3.8.3-1] [MQTT3-3.10.3-1] [MQTT5-3.8.3-1] [MQTT5-3.10.3-1]
   const error = topicFilterError(topicFilter);
   if (error === undefined) return topicFilter;
   // [MQTT5-4.8.2-1] [MQTT5-4.8.2-2] a filter like any other, were it not for the form of shared ones.

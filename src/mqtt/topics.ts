@@ -22,7 +22,7 @@ export interface SharedFilter {
 export function topicNameError(name: string): string | undefined {
   const error = textError(name, "topic name");
   if (error !== undefined) return error;
-  // [MQTT3-3.3.2-2] [MQTT5-3.3.2-2]
+  // [MQTT3-3.3.2-2] [MQTT5-3.3.2-2] [MQTT3-4.7.1-1] [MQTT5-4.7.0-1]
   if (name.includes("+") || name.includes("#")) return "A topic name must not contain the wildcards + and #";
   return undefined;
 }

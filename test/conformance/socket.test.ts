@@ -52,7 +52,7 @@ async function fill(socket: Socket): Promise<WritableStreamDefaultWriter<Uint8Ar
   return writer;
 }
 
-test("bytes arrive unchanged and in order in both directions", async (t) => {
+test("[MQTT3-7.1.1-1] [MQTT5-4.2.0-1] bytes arrive unchanged and in order in both directions", async (t) => {
   const { socket, client } = await socketPair(t);
   const received = receivedByClient(client);
   client.end("ping");

@@ -112,7 +112,7 @@ test("several parked clients share what room there is, and none is lost", async 
   for (const other of others) assert.deepEqual(other.take("puback").map((packet) => packet.messageId), [1, 2, 3, 4, 5]);
 });
 
-test("a parked client that sends more than the look-ahead is closed, alone", async () => {
+test("[MQTT3-4.8.0-2] a parked client that sends more than the look-ahead is closed, alone", async () => {
   const { gateway, publisher } = await fullGateway();
   publisher.send(publish("t", 1, 2001, PAYLOAD.repeat(8)));
   await gateway.quiet();

@@ -14,7 +14,7 @@ function expiring(seconds: number): { protocolVersion: 5; properties: { sessionE
   return { protocolVersion: 5, properties: { sessionExpiryInterval: seconds } };
 }
 
-test("[MQTT5-3.1.2-5] a session expires when its time is over, not before, over a restart too", async () => {
+test("[MQTT5-4.1.0-2] a session expires when its time is over, not before, over a restart too", async () => {
   const gateway = await TestGateway.start();
   for (const restart of [false, true]) {
     const client = await gateway.connect({ clientId: "c", clean: false, ...expiring(30) });
@@ -31,7 +31,7 @@ test("[MQTT5-3.1.2-5] a session expires when its time is over, not before, over 
   }
 });
 
-test("[MQTT5-3.14.2-2] DISCONNECT may shorten the session's expiry, but not raise it from 0", async () => {
+test("DISCONNECT may shorten the session's expiry, but not raise it from 0", async () => {
   const gateway = await TestGateway.start();
   const long = await gateway.connect({ clientId: "long", clean: false, ...expiring(300) });
   long.send({ cmd: "disconnect", reasonCode: 0, properties: { sessionExpiryInterval: 1 } });
@@ -231,7 +231,10 @@ test("[MQTT3-3.1.3-8] [MQTT5-3.1.3-6] an empty client identifier gets one, but n
   assert.equal(kept.take("connack")[0]?.returnCode, 2);
   assert.equal((await gateway.connect({ clientId: "", clean: true })).take("connack")[0]?.returnCode, 0);
   const five = await gateway.connect({ clientId: "", protocolVersion: 5 });
-  assert.match(five.take("connack")[0]?.properties?.assignedClientIdentifier ?? "", /^auto-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
+  assert.match(
+    five.take("connack")[0]?.properties?.assignedClientIdentifier ?? "",
+    /^auto-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/,
+  );
 });
 
 test("[MQTT3-3.1.2-2] [MQTT5-3.1.2-2] an unsupported version is told so, and closed", async () => {

@@ -113,7 +113,7 @@ test("[MQTT5-3.1.2-25] a packet above the client's Maximum Packet Size is not se
   assert.equal(lost.reduce((sum, { count }) => sum + count, 0), 4);
 });
 
-test("[MQTT5-3.3.4-9] more in flight than Receive Maximum is a breach", async () => {
+test("[MQTT5-3.3.4-7] more in flight than Receive Maximum is a breach", async () => {
   const gateway = await TestGateway.start({ limits: { ...DEFAULT_LIMITS, receiveMaximum: 3 } });
   const publisher = await five("p", gateway);
   gateway.disk.hold();
@@ -126,7 +126,7 @@ test("[MQTT5-3.3.4-9] more in flight than Receive Maximum is a breach", async ()
   gateway.disk.release();
 });
 
-test("[MQTT5-3.3.4-7] no more in flight than the client's Receive Maximum", async () => {
+test("[MQTT5-3.3.4-9] no more in flight than the client's Receive Maximum", async () => {
   const gateway = await TestGateway.start();
   const subscriber = await five("s", gateway, { receiveMaximum: 2 });
   subscriber.send(subscribe("t", 2));
