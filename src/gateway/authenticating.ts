@@ -84,7 +84,7 @@ export class Authenticating {
     }
     const pending = this.#pending.get(connection);
     if (packet.reasonCode === REASON.reAuthenticate) {
-      if (pending === undefined && connection.isOpen) return this.#beginAgain(connection, method, packet);
+      if (pending === undefined) return this.#beginAgain(connection, method, packet);
       throw new ProtocolError(REASON.protocolError, "The authentication before is not over");
     }
     if (pending === undefined || pending.isBusy) { // [MQTT5-4.12.0-3] is an answer, and there is nothing to answer
@@ -149,8 +149,7 @@ export class Authenticating {
     connection.phase = pending.phase; // before the CONNACK nothing more is read until this is answered
     // Never rejects; an exception in here is a bug of ours and ends the process.
     void pending.exchange.next(data).then((step) => {
-      const isGone = this.#pending.get(connection) !== pending || connection.phase !== pending.phase;
-      if (!isGone) this.#step(connection, pending, step);
+      if (connection.phase === pending.phase) this.#step(connection, pending, step); // else it is gone
     });
   }
 

@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
+import mqttPacket from "mqtt-packet";
 import type { IAuthPacket, Packet } from "mqtt-packet";
 import { createAccess } from "../../../src/access/access.ts";
 import { parseScramFile } from "../../../src/access/scram_file.ts";
@@ -55,6 +56,12 @@ function auth(reasonCode: number, data: Buffer | undefined, method: string = MET
   return { cmd: "auth", reasonCode, properties };
 }
 
+/** A first message of so many bytes that is in order. */
+function firstOf(bytes: number): Buffer {
+  const start = "n,,n=alice,r=";
+  return Buffer.from(start + "r".repeat(bytes - start.length));
+}
+
 /** The next packet; whatever leads to it has time for its hashes. */
 async function next(gateway: TestGateway, connection: TestConnection): Promise<Packet> {
   await eventually(
@@ -92,6 +99,13 @@ async function connected(
   assert.ok(connack.cmd === "connack" && connack.reasonCode === 0, JSON.stringify(connack));
   assert.equal(connack.properties?.authenticationMethod, METHOD);
   assert.ok(client.isServer(connack.properties?.authenticationData));
+  return connection;
+}
+
+/** A connection that has sent a CONNECT with a first message. */
+function opened(gateway: TestGateway): TestConnection {
+  const connection = gateway.open(5);
+  connection.send(connectPacket(alice().first));
   return connection;
 }
 
@@ -254,11 +268,13 @@ test("who is not known yet sends no more than a CONNECT may have, and no more da
     const connection = gateway.open(5);
     connection.send(connectPacket(undefined));
     await challenged(gateway, connection);
-    connection.send(auth(0x18, Buffer.alloc(bytes, "n")));
+    connection.send(auth(0x18, firstOf(bytes)));
     assert.equal(await refusal(gateway, connection), answer);
   }
-  const connection = gateway.open(5);
-  connection.send(connectPacket(Buffer.alloc(LIMITS.authenticationDataBytes + 1, "n")));
+  const [large, connection] = [gateway.open(5), gateway.open(5)];
+  large.send(connectPacket(firstOf(LIMITS.authenticationDataBytes)));
+  await challenged(gateway, large);
+  connection.send(connectPacket(firstOf(LIMITS.authenticationDataBytes + 1)));
   assert.equal(await refusal(gateway, connection), "connack 0x87");
   const known = await connected(gateway);
   known.send(publish("a", 1, 1, Buffer.alloc(20_000)));
@@ -450,6 +466,38 @@ test("[MQTT5-3.1.4-3] takeover during an exchange: only who has authenticated ta
   assert.ok((await next(gateway, newest)).cmd === "connack");
   assert.deepEqual(newer.received.filter(({ cmd }) => cmd === "auth"), []);
   assert.equal(gateway.fatal, undefined);
+});
+
+test("an AUTH that comes with its CONNECT is read when the CONNECT has been answered", async () => {
+  const gateway = await start();
+  const [client, connection] = [alice(), gateway.open(5)];
+  const options = { protocolVersion: 5 };
+  connection.sendBytes(Buffer.concat([
+    mqttPacket.generate(connectPacket(undefined), options),
+    mqttPacket.generate(auth(0x18, client.first), options),
+  ]));
+  assert.equal(await challenged(gateway, connection), undefined);
+  connection.send(auth(0x18, client.final(await challenged(gateway, connection))));
+  assert.equal((await next(gateway, connection)).cmd, "connack");
+});
+
+test("what a check finds about a client that is closed meanwhile is not told nor counted again", async () => {
+  const gateway = await start();
+  const { disconnects, connectsRefused } = gateway.engine.gateway.counters;
+  const connection = await connected(gateway);
+  connection.send(auth(0x19, Buffer.from("this is not SCRAM"))); // is being checked
+  connection.sendBytes(Buffer.from([0xf1, 0])); // malformed
+  assert.equal(await refusal(gateway, connection), "disconnect 0x81");
+  await challenged(gateway, opened(gateway)); // a check that began later is over, so that one is too
+  assert.deepEqual([...disconnects], [[0x81, 1]]);
+
+  const late = opened(gateway);
+  await challenged(gateway, late);
+  await gateway.advance(LIMITS.connectTimeoutMs - 250);
+  late.sendBytes(Buffer.from([0xf1, 0]));
+  assert.equal(await refusal(gateway, late), "connack 0x81");
+  await gateway.advance(LIMITS.lingerMs - 250); // it is still closing when its time is over
+  assert.deepEqual([...connectsRefused], [[0x87, 1]], "of the one before it");
 });
 
 test("whoever leaves in the middle leaves nothing behind", async () => {
