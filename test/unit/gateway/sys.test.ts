@@ -207,6 +207,29 @@ test("the counts are Mosquitto's: clients, packets, messages, payloads", async (
   assert.equal(Number(said.get("bytes/received")), gateway.engine.gateway.figures().bytesIn);
 });
 
+test("the members of a share group are told in turns, and nothing when they subscribe", async () => {
+  const gateway = await TestGateway.start();
+  const members = [];
+  for (const clientId of ["a", "b"]) {
+    const member = await gateway.connect({ clientId, protocolVersion: 5 });
+    member.send(subscribe("$share/g/$SYS/broker/uptime", 1));
+    await gateway.quiet();
+    assert.deepEqual(member.take("suback")[0]?.granted, [1]);
+    assert.deepEqual(texts(member.take("publish")), []);
+    members.push(member);
+  }
+  await gateway.advance(4 * INTERVAL_MS);
+  const told = members.map((member) => texts(member.take("publish")));
+  assert.deepEqual(told.flat().sort(), ["10", "20", "30", "40"].map((at) => `$SYS/broker/uptime=${at} seconds`));
+  assert.deepEqual(told.map(({ length }) => length), [2, 2]);
+  const client = await gateway.connect({ clientId: "dashboard" });
+  for (const name of ["clients/total", "subscriptions/count", "shared_subscriptions/count"]) {
+    client.send(subscribe(`$SYS/broker/${name}`, 0));
+  }
+  await gateway.quiet();
+  assert.deepEqual([...values(client).values()], ["3", "5", "2"]);
+});
+
 test("load averages approach the rate per minute, the short ones first", async () => {
   const gateway = await TestGateway.start();
   const publisher = await gateway.connect({ clientId: "p" });
