@@ -58,8 +58,8 @@ function auth(reasonCode: number, data: Buffer | undefined, method: string = MET
 
 /** A first message of so many bytes that is in order. */
 function firstOf(bytes: number): Buffer {
-  const start = "n,,n=alice,r=";
-  return Buffer.from(start + "r".repeat(bytes - start.length));
+  const withoutNonce = "n,,n=alice,r=";
+  return Buffer.from(withoutNonce + "r".repeat(bytes - withoutNonce.length));
 }
 
 /** The next packet; whatever leads to it has time for its hashes. */
