@@ -112,7 +112,7 @@ test("refused CONNECTs and connections closed by the gateway count by reason cod
   assert.ok(refused.isEnded);
   await shows(program, `connects_refused_total{reason_code="140"}`, 1);
   const broken = await program.connect();
-  broken.sendBytes(Uint8Array.of(0xf0, 0x00, 0xff)); // 3.1.1 has no AUTH
+  broken.sendBytes(Uint8Array.of(0x80, 0x00)); // SUBSCRIBE without its flags
   await program.until(() => broken.isEnded, "the end");
   await shows(program, `disconnects_total{reason_code="129"}`, 1);
   const silent = await program.connect({ keepalive: 1 });
