@@ -62,7 +62,7 @@ export const LIMITS = {
    * Positions left out when the newest commits are gone from the disk: what they held may be in Kafka or at subscribers.
    * More than any write-ahead log holds entries.
    */
-  lostCommitsPositions: 1_000_000_000,
+  lostPositionsMax: 1_000_000_000,
   /** Newest rows kept in memory, so that readers who keep up never touch the disk. */
   tailRingBytes: 8_388_608,
   /** One page of a cold read: an open reader pins the write-ahead log. */

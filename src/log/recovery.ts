@@ -64,7 +64,7 @@ export async function recover(
   // Never a position twice, not even after everything was freed.
   const known = Math.max(tail.next, 1, lastRow === undefined ? 1 : lastRow.first + lastRow.span, newest(state) + 1);
   const commitsAreGone = damaged.some(({ kind }) => kind === "commits");
-  const next = commitsAreGone ? known + LIMITS.lostCommitsPositions : known;
+  const next = commitsAreGone ? known + LIMITS.lostPositionsMax : known;
   return { opened, state, space, tail, replayed, damaged, next };
 }
 
