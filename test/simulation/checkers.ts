@@ -121,7 +121,7 @@ export function qos2Once(history: History): void {
 }
 
 function mustDeliver(interest: Interest, incarnation: Incarnation, sent: Sent): boolean {
-  return filterMatches(interest.topicFilter, sent.topicName) && interest.qos > 0 &&
+  return !interest.isShared && filterMatches(interest.topicFilter, sent.topicName) && interest.qos > 0 &&
     interest.sureStep < sent.sentStep && interest.unsureStep > (sent.ackedStep ?? 0) &&
     !(interest.noLocal && incarnation.clientId === sent.clientId);
 }

@@ -16,7 +16,11 @@ import {
   sessionPresentIff,
   withinWindow,
 } from "./checkers.ts";
+import type { Delivered } from "./checkers.ts";
 import type { History, Incarnation, Interest, Sent } from "./history.ts";
+import { filterMatches } from "./history.ts";
+import { innerFilter, isOfGroup, nothingNewAfterLeaving } from "./shares.ts";
+import type { Stay } from "./shares.ts";
 import { SimTransport } from "./sim_transport.ts";
 import type { Trace } from "./trace.ts";
 
@@ -77,6 +81,10 @@ export class SimClient {
   /** Of the present connection. */
   #isPersistent = true;
   #will: string | undefined;
+  /** What it got of share groups on the present connection belongs to this; by inner filter. */
+  readonly #stays = new Map<string, Stay>();
+  /** Inner filters of groups that it left on the present connection. */
+  readonly #left = new Set<string>();
   #numbers = 0;
   #packetId = 0;
   /** Values of retained messages got with RETAIN set, for the last check. */
@@ -158,7 +166,11 @@ export class SimClient {
 
   /** A clean start: nothing of the old session counts any more. */
   #forget(): void {
-    if (this.#incarnation !== undefined) this.#incarnation.ended = true;
+    if (this.#incarnation !== undefined) {
+      this.#incarnation.ended = true;
+      const isMember = this.#incarnation.interests.some(({ isShared }) => isShared);
+      if (isMember) this.#world.history.shared.endSteps.push(this.#world.step());
+    }
     this.#incarnation = undefined;
     this.#outgoing = [];
     this.#taken.clear();
@@ -207,11 +219,14 @@ export class SimClient {
     const incarnation = this.#incarnation;
     if (!this.isConnected || incarnation === undefined || this.#requests.size > 3) return;
     const sentStep = this.#world.step();
-    const older = incarnation.interests.filter((other) => other.topicFilter === topicFilter);
+    const inner = innerFilter(topicFilter);
+    this.#left.delete(inner);
+    const older = incarnation.interests.filter((other) => other.topicFilter === inner);
     for (const other of older) other.unsureStep = Math.min(other.unsureStep, sentStep);
-    const noLocal = options.noLocal && this.profile.version === 5;
+    const isShared = inner !== topicFilter;
+    const noLocal = options.noLocal && this.profile.version === 5 && !isShared;
     const forever = { sureStep: Infinity, unsureStep: Infinity, endStep: Infinity };
-    const interest: Interest = { topicFilter, qos, noLocal, sentStep, ...forever };
+    const interest: Interest = { topicFilter: inner, isShared, qos, noLocal, sentStep, ...forever };
     incarnation.interests.push(interest);
     const messageId = this.#freePacketId();
     this.#requests.set(messageId, ([reasonCode]) => {
@@ -229,11 +244,17 @@ export class SimClient {
     const incarnation = this.#incarnation;
     if (!this.isConnected || incarnation === undefined || this.#requests.size > 3) return;
     const step = this.#world.step();
-    const interests = incarnation.interests.filter((interest) => interest.topicFilter === topicFilter);
+    const inner = innerFilter(topicFilter);
+    const interests = incarnation.interests.filter((interest) => interest.topicFilter === inner);
+    this.#endStay(inner);
     for (const interest of interests) interest.unsureStep = Math.min(interest.unsureStep, step);
     const messageId = this.#freePacketId();
     this.#requests.set(messageId, () => {
       for (const interest of interests) interest.endStep = Math.min(interest.endStep, this.#world.step());
+      const isBack = incarnation.interests.some(({ topicFilter: other, endStep }) =>
+        other === inner && endStep === Infinity
+      );
+      if (inner !== topicFilter && !isBack) this.#left.add(inner);
     });
     this.#send({ cmd: "unsubscribe", messageId, unsubscriptions: [topicFilter] });
   }
@@ -301,12 +322,21 @@ export class SimClient {
     this.isConnected = false;
     this.#isLeaving = false;
     this.#acks = [];
+    for (const inner of this.#stays.keys()) this.#endStay(inner);
+    this.#left.clear();
     this.#inFlight.clear();
     this.#requests.clear();
     if (this.#isPersistent) return;
     // The session ended with the connection.
     this.#stored = "no";
     this.#forget();
+  }
+
+  /** The next copies belong to another stay: its group may have given these to others. */
+  #endStay(inner: string): void {
+    const stay = this.#stays.get(inner);
+    if (stay !== undefined) stay.isOver = true;
+    this.#stays.delete(inner);
   }
 
   #send(packet: Packet): void {
@@ -372,6 +402,16 @@ export class SimClient {
     this.#forget();
     this.#order = new InOrder(this.#world);
     this.#incarnation = history.begin(profile.clientId, { step: this.#world.step(), isHonest: profile.isHonest });
+  }
+
+  #shared(incarnation: Incarnation, delivered: Delivered): void {
+    const { clientId, isHonest } = this.profile;
+    if (isHonest) nothingNewAfterLeaving(this.#left, delivered, clientId);
+    const inner = incarnation.interests.find(({ topicFilter }) => filterMatches(topicFilter, delivered.topicName))
+      ?.topicFilter ?? "";
+    const stay = this.#stays.get(inner) ?? { isOver: false };
+    this.#stays.set(inner, stay);
+    this.#world.history.shared.add(delivered.id, { qos: delivered.qos, incarnation, stay });
   }
 
   /** [MQTT5-4.4.0-1] in order, with their packet identifiers. */
@@ -440,7 +480,8 @@ export class SimClient {
     nothingInvented(sent, delivered, clientId);
     onlyWhatWasAsked(this.#incarnation, sent, delivered);
     dupOnlyOnResend(this.#incarnation, delivered);
-    this.#order.check(this.#incarnation, sent, delivered);
+    if (isOfGroup(sent.topicName)) this.#shared(this.#incarnation, delivered);
+    else this.#order.check(this.#incarnation, sent, delivered);
     const counts = this.#incarnation.received.get(sent.id) ?? [0, 0, 0];
     counts[delivered.qos]++;
     this.#incarnation.received.set(sent.id, counts);

@@ -3,6 +3,7 @@
  * or must have held, deliveries. Steps of the simulation are its time. Records; judges nothing.
  */
 import type { QoS } from "../support/packets.ts";
+import { SharedCopies } from "./shares.ts";
 
 export interface Sent {
   /** Unique payload. */
@@ -27,7 +28,10 @@ export interface Sent {
 
 /** A subscription of one incarnation of a session. */
 export interface Interest {
+  /** Of a shared subscription the inner one. */
   readonly topicFilter: string;
+  /** Others may get what it matches. */
+  readonly isShared: boolean;
   readonly qos: QoS;
   readonly noLocal: boolean;
   /** SUBSCRIBE was sent: from here on messages may come. */
@@ -68,6 +72,7 @@ export class History {
   readonly incarnations: Incarnation[] = [];
   readonly wills: Map<string, SentWill> = new Map();
   readonly willsSeen: Map<string, number> = new Map();
+  readonly shared: SharedCopies = new SharedCopies();
   deliveries = 0;
   acknowledged = 0;
   kills = 0;

@@ -18,6 +18,8 @@ test("the promises hold under faults, for every seed", async () => {
     takeovers: 0,
     wills: 0,
     retained: 0,
+    shared: 0,
+    moved: 0,
   };
   for (const seed of SEEDS) {
     const { hash: _, ...counts } = await simulate(seed, STEPS);
@@ -28,7 +30,7 @@ test("the promises hold under faults, for every seed", async () => {
   const text = JSON.stringify(total);
   assert.ok(total.deliveries > 1_000 && total.acknowledged > 400 && total.checked > 400, text);
   assert.ok(total.kills > 40 && total.resumes > 100 && total.takeovers > 40 && total.wills > 40, text);
-  assert.ok(total.retained > 40, text);
+  assert.ok(total.retained > 40 && total.shared > 200 && total.moved > 10, text);
 });
 
 test("the same seed gives the same trace, on every runtime", async () => {

@@ -18,6 +18,7 @@ import { History } from "./history.ts";
 import { Random } from "./random.ts";
 import type { SimTransport } from "./sim_transport.ts";
 import { Trace } from "./trace.ts";
+import { randomGroup, randomTopicName, sharedIsDelivered, sharedOnce, STRICT } from "./shares.ts";
 import { settle } from "./virtual_clock.ts";
 
 export interface RunResult {
@@ -30,6 +31,9 @@ export interface RunResult {
   readonly takeovers: number;
   readonly wills: number;
   readonly retained: number;
+  /** Deliveries of share groups, and messages of which a second member got a copy. */
+  readonly shared: number;
+  readonly moved: number;
 }
 
 /** A promise was broken, or the run did nothing. The message tells how to replay it. */
@@ -39,6 +43,7 @@ class SimulationFailed extends Error {
 
 const FILTERS = ["t/#", "t/+", "t/1", "#", "+/2", "t/3", "r/#", "r/+/1"] as const;
 const GROUP_MS = 5;
+const FIRST_WITH_SHARES = 1_000;
 /** Longer than the grace of wills after a restart. */
 const QUIET_ROUNDS = 30;
 
@@ -51,11 +56,14 @@ class Simulation implements ClientWorld {
   readonly #disk = new MemoryDisk();
   readonly #clients: SimClient[] = [];
   readonly #transports = new Set<SimTransport>();
+  readonly #hasShares: boolean;
   #step = 0;
   #held = false;
 
   constructor(seed: number) {
     this.#random = new Random(seed);
+    // The seeds before found something without them.
+    this.#hasShares = seed >= FIRST_WITH_SHARES && seed % 4 !== 0;
     this.#faults = chooseFaults(this.#random);
     const { isSmallLog, isShortQueue } = this.#faults;
     this.#gateway = new TestGateway({
@@ -98,9 +106,24 @@ class Simulation implements ClientWorld {
     qos2Once(this.history);
     willOnceIffDue(this.history, losses, "watcher");
     const retained = await this.#checkRetained();
-    const { deliveries, acknowledged, kills, resumes, takeovers, willsSeen } = this.history;
+    const { deliveries, acknowledged, kills, resumes, takeovers, willsSeen, shared: copies } = this.history;
+    sharedOnce(this.history);
+    const memberIds = this.#clients.map(({ profile }) => profile.clientId);
+    const checkedToo = sharedIsDelivered(this.history, losses, memberIds);
     const { hash } = this.trace;
-    return { hash, deliveries, acknowledged, checked, kills, resumes, takeovers, wills: willsSeen.size, retained };
+    return {
+      hash,
+      deliveries,
+      acknowledged,
+      checked: checked + checkedToo,
+      kills,
+      resumes,
+      takeovers,
+      wills: willsSeen.size,
+      retained,
+      shared: copies.count,
+      moved: copies.moved,
+    };
   }
 
   /** The watcher sees every will and message; it is there before all others. */
@@ -122,6 +145,7 @@ class Simulation implements ClientWorld {
     assert.ok(watcher.isConnected, "the watcher is there");
     watcher.subscribe("will/#", 2, { noLocal: false });
     watcher.subscribe("t/#", 2, { noLocal: false });
+    if (this.#hasShares) watcher.subscribe(STRICT.topicFilter, 2, { noLocal: false });
     await this.#calm();
     const count = random.between(3, 6);
     for (let index = 0; index < count; index++) {
@@ -167,8 +191,12 @@ class Simulation implements ClientWorld {
       if (random.chance(0.3)) client.connect({ clean: this.#cleans(client) });
       return;
     }
+    if (clientId === "watcher") {
+      random.float();
+      return;
+    }
+    if (this.#hasShares && random.chance(0.6)) return this.#shares(client);
     const roll = random.float();
-    if (clientId === "watcher") return;
     if (roll < 0.7) {
       const qos: QoS = random.pick([0, 1, 1, 2, 2]);
       const retain = random.chance(0.15);
@@ -180,6 +208,19 @@ class Simulation implements ClientWorld {
     } else if (roll < 0.9) client.unsubscribe(random.pick(FILTERS));
     else if (roll < 0.97) client.ping();
     else client.disconnect();
+  }
+
+  /** What clients do with share groups. */
+  #shares(client: SimClient): void {
+    const random = this.#random;
+    const roll = random.float();
+    if (roll < 0.6) {
+      client.publish(randomTopicName(random), random.pick([0, 1, 1, 2, 2]), { retain: false, clears: false });
+      return;
+    }
+    const { group, qos } = randomGroup(random, client.profile);
+    if (roll < 0.92) client.subscribe(group.topicFilter, qos, { noLocal: false });
+    else client.unsubscribe(group.topicFilter);
   }
 
   #cleans(client: SimClient): boolean {

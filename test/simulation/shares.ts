@@ -1,0 +1,132 @@
+/**
+ * Share groups in the simulation: which groups there are, who got what of them on which connection, and what must hold in the
+ * end. Topic names of groups begin with `$`, so that no ordinary subscription of the workload brings another copy.
+ */
+import type { Loss } from "../../src/ports.ts";
+import type { QoS } from "../support/packets.ts";
+import { BrokenPromise } from "./checkers.ts";
+import type { Delivered } from "./checkers.ts";
+import type { History, Incarnation, Sent } from "./history.ts";
+import type { Random } from "./random.ts";
+
+/** A share group of the workload. */
+export interface SimGroup {
+  readonly topicFilter: string;
+  /** Only honest clients, all with QoS 2, and one that never leaves: there everything must arrive. */
+  readonly isStrict: boolean;
+}
+
+export const STRICT: SimGroup = { topicFilter: "$share/one/$q/1/+", isStrict: true };
+const GROUPS: readonly SimGroup[] = [STRICT, { topicFilter: "$share/two/$q/2/#", isStrict: false }];
+
+/** The filter that a shared subscription's members see; the same text for an ordinary one. */
+export function innerFilter(topicFilter: string): string {
+  return topicFilter.startsWith("$share/") ? topicFilter.split("/").slice(2).join("/") : topicFilter;
+}
+
+export function isOfGroup(topicName: string): boolean {
+  return topicName.startsWith("$q/");
+}
+
+export function randomTopicName(random: Random): string {
+  return `$q/${random.between(1, 2)}/${random.below(2)}`;
+}
+
+/** A group that a client may join, or undefined, and the QoS it asks for. */
+export function randomGroup(
+  random: Random,
+  client: { readonly isHonest: boolean; readonly neverAcks: boolean },
+): { readonly group: SimGroup; readonly qos: QoS } {
+  const group = random.pick(GROUPS.filter(({ isStrict }) => !isStrict || (client.isHonest && !client.neverAcks)));
+  return { group, qos: group.isStrict ? 2 : random.pick([0, 1, 2] as const) };
+}
+
+/** One connection of a client, while it lasts without an UNSUBSCRIBE of the group. */
+export interface Stay {
+  isOver: boolean;
+}
+
+interface Copy {
+  readonly qos: QoS;
+  readonly incarnation: Incarnation;
+  readonly stay: Stay;
+}
+
+/** Who got what, by message. */
+export class SharedCopies {
+  readonly #copies = new Map<string, Copy[]>();
+  /** When sessions of members ended that may have had QoS 2 messages. */
+  readonly endSteps: number[] = [];
+  count = 0;
+
+  add(id: string, copy: Copy): void {
+    this.count++;
+    const copies = this.#copies.get(id);
+    if (copies === undefined) this.#copies.set(id, [copy]);
+    else copies.push(copy);
+  }
+
+  of(id: string): readonly Copy[] {
+    return this.#copies.get(id) ?? [];
+  }
+
+  /** Messages that more than one connection got. */
+  get moved(): number {
+    return [...this.#copies.values()].filter((copies) => new Set(copies.map(({ stay }) => stay)).size > 1).length;
+  }
+}
+
+function require(holds: boolean, promise: string, about: () => string): void {
+  if (!holds) throw new BrokenPromise(`${promise}: ${about()}`);
+}
+
+/** After UNSUBACK nothing comes but what had been sent before: that has DUP. */
+export function nothingNewAfterLeaving(left: ReadonlySet<string>, delivered: Delivered, clientId: string): void {
+  const topicFilter = [...left].find((filter) => filter.split("/")[1] === delivered.topicName.split("/")[1]);
+  require(
+    topicFilter === undefined || delivered.dup || !isOfGroup(delivered.topicName),
+    "a member that left gets nothing new",
+    () => `${clientId} got ${JSON.stringify(delivered)}`,
+  );
+}
+
+/** QoS 2 to one session at most and never twice; another copy of QoS 1 only after the member with the first one left. */
+export function sharedOnce(history: History): void {
+  for (const sent of history.sent.values()) {
+    if (!isOfGroup(sent.topicName) || !sent.isHonest) continue;
+    const copies = history.shared.of(sent.id);
+    const about = (): string =>
+      `${sent.id} went to ${copies.map(({ incarnation }) => incarnation.clientId).join(", ")}`;
+    const exact = copies.filter(({ qos }) => qos === 2);
+    require(new Set(exact.map(({ incarnation }) => incarnation)).size <= 1, "QoS 2 never moves", about);
+    require(exact.length <= 1 || !exact.every(({ incarnation }) => incarnation.isHonest), "QoS 2 exactly once", about);
+    if (sent.isResent && sent.qos < 2) continue; // each sending may be a message
+    const there = copies.filter(({ stay, incarnation }) => !stay.isOver && incarnation.isHonest);
+    require(there.length <= 1, "each message to one member while it is there", about);
+  }
+}
+
+/**
+ * Acknowledged ⇒ some member got it, or the ledger knows. Only QoS 2 may have ended with the session of a member. Returns
+ * how many it looked at.
+ */
+export function sharedIsDelivered(history: History, losses: readonly Loss[], memberIds: readonly string[]): number {
+  const names = new Set([STRICT.topicFilter, ...memberIds]);
+  const lost = losses.filter(({ clientId, reason }) => names.has(clientId) && reason !== "share-member-ended")
+    .reduce((sum, { count }) => sum + count, 0);
+  let looked = 0;
+  const missing: Sent[] = [];
+  for (const sent of history.sent.values()) {
+    if (!sent.topicName.startsWith("$q/1/") || sent.qos === 0 || sent.refused || sent.ackedStep === undefined) continue;
+    looked++;
+    if (history.shared.of(sent.id).length > 0) continue;
+    if (sent.qos === 2 && history.shared.endSteps.some((step) => step >= sent.sentStep)) continue;
+    missing.push(sent);
+  }
+  require(
+    missing.length <= lost,
+    "nothing is lost while a member's session lives",
+    () => `nobody got ${missing.map(({ id }) => id).join(", ")}; the ledger has ${lost}`,
+  );
+  return looked;
+}
