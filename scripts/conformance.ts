@@ -41,6 +41,22 @@ export interface Conformance {
   readonly reasons: Readonly<Record<string, string>>;
 }
 
+/** The list of statements, in the repository. */
+export const STATEMENTS_PATH = "test/conformance/mqtt_statements.tsv";
+
+/** Everything about conformance that is in the files, by path from the root; `reasons` are not theirs to say. */
+export function conformanceOf(
+  files: ReadonlyMap<string, string>,
+  reasons: Readonly<Record<string, string>>,
+): Conformance {
+  const statements = parseStatements(files.get(STATEMENTS_PATH) ?? "");
+  const named = (pattern: RegExp): [string, string][] =>
+    [...files].filter(([path]) => pattern.test(path)).sort(([left], [right]) => (left < right ? -1 : 1));
+  const citations = named(/^(?:src|adapters)\/.*\.ts$/).flatMap(([path, text]) => citationsIn(path, text));
+  const tests = named(/^test\/.*\.ts$/).flatMap(([path, text]) => testsIn(path, text));
+  return { statements, citations, tests, reasons };
+}
+
 /** Reads the list of statements, in its order. Throws for a line it does not understand. */
 export function parseStatements(tsv: string): Statement[] {
   const statements: Statement[] = [];

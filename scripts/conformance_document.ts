@@ -84,14 +84,19 @@ function sectionTable(key: string, statements: readonly Statement[], conformance
 function row({ id, who, paraphrase }: Statement, { citations, tests, reasons }: Conformance): string {
   const places = new Set(
     citations.filter((one) => one.id === id).map(({ path, symbol }) => {
-      return `[${path}](../${path})${symbol === undefined ? "" : ` \`${symbol}\``}`;
+      return `${link(path)}${symbol === undefined ? "" : ` \`${symbol}\``}`;
     }),
   );
-  const files = new Set(tests.filter((one) => one.id === id).map(({ path }) => `[${path}](../${path})`));
+  const files = new Set(tests.filter((one) => one.id === id).map(({ path }) => link(path)));
   const reason = reasons[id];
   const source = reason === undefined ? [...places].join("<br>") : `not applicable, because ${reason}`;
   const binding = who === "both" ? "" : ` (${who})`;
   return `| ${id} | ${escaped(paraphrase)}${binding} | ${escaped(source)} | ${[...files].join("<br>")} |`;
+}
+
+/** The columns say which of the two folders it is. */
+function link(path: string): string {
+  return `[${path.replace(/^(?:src|test)\//, "")}](../${path})`;
 }
 
 function escaped(cell: string): string {

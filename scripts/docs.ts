@@ -1,9 +1,13 @@
-// Makes docs/configuration.md and docs/metrics.md from the tables in src, so that they cannot say anything else.
+// Makes docs/configuration.md and docs/metrics.md from the tables in src, and docs/conformance.md from what source and tests
+// cite, so that they cannot say anything else.
 // With --check it writes nothing and exits 1 when a document is not what the tables say.
 
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import process from "node:process";
+import { NOT_APPLICABLE } from "../test/conformance/not_applicable.ts";
+import { conformanceOf, STATEMENTS_PATH } from "./conformance.ts";
+import { conformanceDocument } from "./conformance_document.ts";
 import { configurationDocument, metricsDocument } from "./documents.ts";
 import { root } from "./steps.ts";
 
@@ -14,9 +18,15 @@ function formatted(markdown: string): string {
   return result.stdout;
 }
 
+function sourcesAndTests(): ReadonlyMap<string, string> {
+  const paths = globSync("{src,adapters,test}/**/*.ts", { cwd: root });
+  return new Map([STATEMENTS_PATH, ...paths].map((path) => [path, readFileSync(root + path, "utf8")]));
+}
+
 const documents: Readonly<Record<string, string>> = {
   "docs/configuration.md": formatted(configurationDocument()),
   "docs/metrics.md": formatted(metricsDocument()),
+  "docs/conformance.md": formatted(conformanceDocument(conformanceOf(sourcesAndTests(), NOT_APPLICABLE))),
 };
 
 let stale = false;
@@ -25,7 +35,7 @@ for (const [path, text] of Object.entries(documents)) {
   if (current === text) continue;
   if (process.argv.includes("--check")) {
     stale = true;
-    console.error(`${path} is not what the tables in src say: run "npm run docs"`);
+    console.error(`${path} is not what source and tests say: run "npm run docs"`);
   } else {
     mkdirSync(`${root}docs`, { recursive: true });
     writeFileSync(root + path, text);

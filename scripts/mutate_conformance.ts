@@ -13,6 +13,8 @@ import { root } from "./steps.ts";
 
 const COPIED = ["src", "adapters", "test", "scripts", "package.json", "tsconfig.json"];
 const RUN_TIMEOUT_MS = 20_000;
+/** All of them at once, on code that is as it should be. */
+const BASELINE_TIMEOUT_MS = 600_000;
 /** So many changes are tried until one is noticed. */
 const MUTANTS_MAX = 24;
 
@@ -21,7 +23,7 @@ type Verdict = "noticed" | "not noticed" | "not mutable" | "no test";
 interface Result {
   readonly citation: Citation;
   readonly verdict: Verdict;
-  /** The change that was noticed, or all that were not. */
+  /** The changes that were not noticed. */
   readonly changes: readonly string[];
 }
 
@@ -35,20 +37,43 @@ const filesOf = testFiles();
 process.exitCode = await main();
 
 async function main(): Promise<number> {
+  const copies = Array.from({ length: Math.min(2, availableParallelism()) }, copyOfTree);
+  const removeCopies = (): void => copies.forEach((copy) => rmSync(copy, { recursive: true, force: true }));
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.once(signal, () => {
+      removeCopies();
+      process.exit(1);
+    });
+  }
+  try {
+    return await run(copies);
+  } finally {
+    removeCopies();
+  }
+}
+
+function copyOfTree(): string {
+  const copy = mkdtempSync(join(tmpdir(), "tributary-mutate-"));
+  for (const name of COPIED) cpSync(root + name, join(copy, name), { recursive: true });
+  symlinkSync(`${root}node_modules`, join(copy, "node_modules"), "dir");
+  return copy;
+}
+
+async function run(copies: readonly string[]): Promise<number> {
+  const tested = new Set(citations.map(({ id }) => id).filter((id) => filesOf.has(id)));
+  const failing = await noticedBy(copies[0] ?? root, tested, BASELINE_TIMEOUT_MS);
+  if (failing.length > 0) {
+    console.error(`Tests of these statements fail as it is: ${failing.join(" ")}`);
+    return 1;
+  }
   const results: Result[] = [];
-  const waiting = [...citations];
-  const lanes = Array.from({ length: Math.min(2, availableParallelism()) }, async () => {
-    const copy = mkdtempSync(join(tmpdir(), "tributary-mutate-"));
-    try {
-      for (const name of COPIED) cpSync(root + name, join(copy, name), { recursive: true });
-      symlinkSync(`${root}node_modules`, join(copy, "node_modules"), "dir");
-      for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-        const result = await judge(copy, next);
+  const waiting = [...Map.groupBy(citations, ({ path, line }) => `${path}:${line}`).values()];
+  const lanes = copies.map(async (copy) => {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      for (const result of await judge(copy, next)) {
         results.push(result);
-        if (result.verdict !== "noticed") console.log(line(result));
+        if (result.verdict !== "noticed") console.log(rowOf(result));
       }
-    } finally {
-      rmSync(copy, { recursive: true, force: true });
     }
   });
   await Promise.all(lanes);
@@ -59,26 +84,37 @@ async function main(): Promise<number> {
   return results.some(({ verdict }) => verdict === "not noticed" || verdict === "no test") ? 1 : 0;
 }
 
-function line({ citation: { id, path, line: at }, verdict, changes }: Result): string {
-  return `${verdict}: ${id} ${path}:${at}${changes.length === 0 ? "" : ` (${changes.join(" | ")})`}`;
+function rowOf({ citation, verdict, changes }: Result): string {
+  const { id, path, line } = citation;
+  return `${verdict}: ${id} ${path}:${line}${changes.length === 0 ? "" : ` (${changes.join(" | ")})`}`;
 }
 
-async function judge(copy: string, citation: Citation): Promise<Result> {
-  const files = filesOf.get(citation.id) ?? [];
-  if (files.length === 0) return { citation, verdict: "no test", changes: [] };
-  const path = join(copy, citation.path);
+/** Changes the line that all of them are cited at, until the tests of each have noticed. */
+async function judge(copy: string, cited: readonly Citation[]): Promise<Result[]> {
+  const [first] = cited;
+  if (first === undefined) return [];
+  const path = join(copy, first.path);
   const source = readFileSync(path, "utf8");
-  const mutants = mutantsAt(source, citation.line - 1).slice(0, MUTANTS_MAX);
-  if (mutants.length === 0) return { citation, verdict: "not mutable", changes: [] };
+  const mutants = mutantsAt(source, first.line - 1).slice(0, MUTANTS_MAX);
+  const tested = cited.filter(({ id }) => filesOf.has(id));
+  const unnoticed = new Set(tested.map(({ id }) => id));
   try {
-    for (const { what, text } of mutants) {
+    for (const { text } of mutants) {
+      if (unnoticed.size === 0) break;
       writeFileSync(path, text);
-      if (!await passes(copy, citation.id, files)) return { citation, verdict: "noticed", changes: [what] };
+      for (const id of await noticedBy(copy, unnoticed)) unnoticed.delete(id);
     }
   } finally {
     writeFileSync(path, source);
   }
-  return { citation, verdict: "not noticed", changes: mutants.map(({ what }) => what) };
+  const changes = mutants.map(({ what }) => what);
+  return cited.map((citation) => {
+    if (!filesOf.has(citation.id)) return { citation, verdict: "no test", changes: [] };
+    if (mutants.length === 0) return { citation, verdict: "not mutable", changes: [] };
+    return unnoticed.has(citation.id)
+      ? { citation, verdict: "not noticed", changes }
+      : { citation, verdict: "noticed", changes: [] };
+  });
 }
 
 /** The whole file, once for every change of the cited lines that can still be read as a program. */
@@ -101,19 +137,29 @@ function isProgram(text: string): boolean {
   }
 }
 
-/** Whether all tests named after the statement pass; a run that hangs is one that notices. */
-function passes(copy: string, id: string, files: readonly string[]): Promise<boolean> {
-  const pattern = `\\[${id.replaceAll(".", "\\.")}\\]`;
-  const child = spawn(process.execPath, ["--test", "--test-isolation=none", "--test-name-pattern", pattern, ...files], {
+/** The ids that a failed test is named after; all of them when the tests could not run to their end. */
+function noticedBy(
+  copy: string,
+  ids: ReadonlySet<string>,
+  timeoutMs: number = RUN_TIMEOUT_MS,
+): Promise<readonly string[]> {
+  const pattern = [...ids].map((id) => `\\[${id.replaceAll(".", "\\.")}\\]`).join("|");
+  const files = new Set([...ids].flatMap((id) => filesOf.get(id) ?? []));
+  const options = ["--test", "--test-isolation=none", "--test-reporter=tap", "--test-name-pattern", pattern];
+  const child = spawn(process.execPath, [...options, ...files], {
     cwd: copy,
-    stdio: "ignore",
+    stdio: ["ignore", "pipe", "ignore"],
     env: { ...process.env, NODE_NO_WARNINGS: "1" },
   });
+  let output = "";
+  child.stdout.on("data", (chunk: Uint8Array) => output += new TextDecoder().decode(chunk));
   return new Promise((resolve) => {
-    const deadline = setTimeout(() => child.kill("SIGKILL"), RUN_TIMEOUT_MS);
+    const deadline = setTimeout(() => child.kill("SIGKILL"), timeoutMs);
     child.on("close", (code) => {
       clearTimeout(deadline);
-      resolve(code === 0);
+      const failed = [...output.matchAll(/^not ok .*$/gm)].map(([text]) => text).join("\n");
+      const named = [...ids].filter((id) => failed.includes(`[${id}]`));
+      resolve(code === 0 ? [] : named.length > 0 ? named : [...ids]);
     });
   });
 }

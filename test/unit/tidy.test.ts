@@ -5,6 +5,8 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { conformanceOf, conformanceProblems, idProblems } from "../../scripts/conformance.ts";
+import { NOT_APPLICABLE } from "../conformance/not_applicable.ts";
 import { test } from "../support/test.ts";
 import { importsOf, layerProblems, layers, packageOwners } from "../support/tidy_layers.ts";
 import * as rules from "../support/tidy_rules.ts";
@@ -238,4 +240,23 @@ rule("no path of one machine is named", rules.machinePathProblems, {
 rule("links in documents lead somewhere", (path, text) => rules.linkProblems(path, text, paths), {
   broken: [["docs/a.md", "[x](missing.md)"], ["README.md", "[x](./missing/#part)"]],
   kept: [["docs/a.md", "[x](../package.json) [y](https://example.org) [z](#here) [w](../src/)"]],
+});
+
+const conformance = conformanceOf(files, NOT_APPLICABLE);
+const statements: ReadonlySet<string> = new Set(conformance.statements.map(({ id }) => id));
+
+rule("ids of normative statements are in the list", (path, text) => idProblems(path, text, statements), {
+  broken: [
+    ["src/a.ts", `// [MQTT${spelled("5")}-3.1.2-99]`],
+    ["src/a.ts", `// [MQTT${spelled("3")}-3.1.2.7]`],
+    ["src/a.ts", `// [MQTT${spelled("5")}-3.3.2-8…12]`],
+    ["test/a.ts", `test("[MQTT${spelled("3")}-3.1.2-5, MQTT3-3.1.2-6] …`],
+  ],
+  kept: [["src/a.ts", "// [MQTT5-3.1.2-24] [MQTT3-3.8.3-4]"], ["test/a.ts", "// `[MQTT5-…]`"]],
+});
+
+test("tidy: every normative statement has its line and a test named after it, or a reason", () => {
+  const problems = conformanceProblems(conformance);
+  assert.ok(problems.length === 0, `\n${problems.join("\n")}`);
+  assert.equal(statements.size, 392);
 });
