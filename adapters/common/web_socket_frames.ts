@@ -41,6 +41,8 @@ export class FrameReader {
   readonly #control: ControlFrames;
   readonly #header = new Uint8Array(headerMaxBytes);
   #headerBytes = 0;
+  /** How many it has, as far as is known. */
+  #headerNeeds = 2;
   /** Bytes of the payload that are still to come; undefined: a header comes next. */
   #leftBytes: number | undefined;
   #opcode = 0;
@@ -102,15 +104,21 @@ export class FrameReader {
 
   /** Copies header bytes until the header is whole; returns where its payload begins. */
   #readHeader(chunk: Uint8Array, start: number): number {
+    const header = this.#header;
     let at = start;
     while (at < chunk.byteLength) {
-      this.#header[this.#headerBytes++] = chunk[at++] ?? 0;
-      const [first = 0, second = 0] = this.#header;
-      if (this.#headerBytes === 2) this.#check(first, second);
-      if (this.#headerBytes < 2) continue;
+      header[this.#headerBytes++] = chunk[at++] ?? 0;
+      if (this.#headerBytes < this.#headerNeeds) continue;
+      const first = header[0] ?? 0;
+      const second = header[1] ?? 0;
       const short = second & 0x7f;
       const lengthBytes = short < 126 ? 0 : short === 126 ? 2 : 8;
-      if (this.#headerBytes < 2 + lengthBytes + 4) continue;
+      if (this.#headerBytes === 2) {
+        this.#check(first, second);
+        this.#headerNeeds = 2 + lengthBytes + 4;
+        continue;
+      }
+      this.#headerNeeds = 2;
       this.#beginFrame(first, lengthBytes === 0 ? short : this.#length(lengthBytes));
       break;
     }

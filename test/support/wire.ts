@@ -87,7 +87,7 @@ export async function openWire(
   });
   await within(opened, patienceMs, `connecting to port ${port}`);
   net.on("data", (chunk: Uint8Array) => events.data(chunk));
-  net.on("error", (error) => events.ended(error));
+  net.on("error", (error: Error) => events.ended(error));
   net.on("end", () => events.ended(undefined));
   net.on("close", () => events.ended(undefined));
   return { ...controls(net), write: (bytes) => void net.write(bytes), end: () => void net.end() };
