@@ -17,10 +17,9 @@ import {
   withinWindow,
 } from "./checkers.ts";
 import type { Delivered } from "./checkers.ts";
-import type { History, Incarnation, Interest, Sent } from "./history.ts";
+import type { History, Incarnation, Interest, Sent, Stay } from "./history.ts";
 import { filterMatches } from "./history.ts";
 import { innerFilter, isOfGroup, nothingNewAfterLeaving } from "./shares.ts";
-import type { Stay } from "./shares.ts";
 import { SimTransport } from "./sim_transport.ts";
 import type { Trace } from "./trace.ts";
 

@@ -3,7 +3,6 @@
  * or must have held, deliveries. Steps of the simulation are its time. Records; judges nothing.
  */
 import type { QoS } from "../support/packets.ts";
-import { SharedCopies } from "./shares.ts";
 
 export interface Sent {
   /** Unique payload. */
@@ -63,6 +62,41 @@ export interface SentWill {
   readonly clientId: string;
   /** What must become of it. */
   due: "must" | "must-not" | "maybe";
+}
+
+/** One connection of a client, while it lasts without an UNSUBSCRIBE of the group. */
+export interface Stay {
+  isOver: boolean;
+}
+
+interface Copy {
+  readonly qos: QoS;
+  readonly incarnation: Incarnation;
+  readonly stay: Stay;
+}
+
+/** Who got what, by message. */
+export class SharedCopies {
+  readonly #copies = new Map<string, Copy[]>();
+  /** When sessions of members ended that may have had QoS 2 messages. */
+  readonly endSteps: number[] = [];
+  count = 0;
+
+  add(id: string, copy: Copy): void {
+    this.count++;
+    const copies = this.#copies.get(id);
+    if (copies === undefined) this.#copies.set(id, [copy]);
+    else copies.push(copy);
+  }
+
+  of(id: string): readonly Copy[] {
+    return this.#copies.get(id) ?? [];
+  }
+
+  /** Messages that more than one connection got. */
+  get moved(): number {
+    return [...this.#copies.values()].filter((copies) => new Set(copies.map(({ stay }) => stay)).size > 1).length;
+  }
 }
 
 export class History {

@@ -6,7 +6,7 @@ import type { Loss } from "../../src/ports.ts";
 import type { QoS } from "../support/packets.ts";
 import { BrokenPromise } from "./checkers.ts";
 import type { Delivered } from "./checkers.ts";
-import type { History, Incarnation, Sent } from "./history.ts";
+import type { History, Sent } from "./history.ts";
 import type { Random } from "./random.ts";
 
 /** A share group of the workload. */
@@ -39,41 +39,6 @@ export function randomGroup(
 ): { readonly group: SimGroup; readonly qos: QoS } {
   const group = random.pick(GROUPS.filter(({ isStrict }) => !isStrict || (client.isHonest && !client.neverAcks)));
   return { group, qos: group.isStrict ? 2 : random.pick([0, 1, 2] as const) };
-}
-
-/** One connection of a client, while it lasts without an UNSUBSCRIBE of the group. */
-export interface Stay {
-  isOver: boolean;
-}
-
-interface Copy {
-  readonly qos: QoS;
-  readonly incarnation: Incarnation;
-  readonly stay: Stay;
-}
-
-/** Who got what, by message. */
-export class SharedCopies {
-  readonly #copies = new Map<string, Copy[]>();
-  /** When sessions of members ended that may have had QoS 2 messages. */
-  readonly endSteps: number[] = [];
-  count = 0;
-
-  add(id: string, copy: Copy): void {
-    this.count++;
-    const copies = this.#copies.get(id);
-    if (copies === undefined) this.#copies.set(id, [copy]);
-    else copies.push(copy);
-  }
-
-  of(id: string): readonly Copy[] {
-    return this.#copies.get(id) ?? [];
-  }
-
-  /** Messages that more than one connection got. */
-  get moved(): number {
-    return [...this.#copies.values()].filter((copies) => new Set(copies.map(({ stay }) => stay)).size > 1).length;
-  }
 }
 
 function require(holds: boolean, promise: string, about: () => string): void {

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { TestGateway } from "../../support/engine.ts";
 import type { TestConnection } from "../../support/engine.ts";
+import { publish, subscribe } from "../../support/packets.ts";
 import { acknowledge, five, got, join, lasting, range, seen, send } from "../../support/share_kit.ts";
 import { test } from "../../support/test.ts";
 
@@ -238,6 +239,21 @@ test("a clean start gives up what the session had: others get it, but QoS 2", as
   assert.deepEqual([seen(newer), seen(b)], [[], [2, 4, 1, 5, 6]]);
 });
 
+test("what the only member that was there leaves behind waits for the others", async () => {
+  const gateway = await TestGateway.start();
+  const b = await lasting(gateway, "b");
+  await join(gateway, b, G, 1);
+  b.cut();
+  const a = await five(gateway, "a", { properties: { receiveMaximum: 2 } });
+  await join(gateway, a, G, 2);
+  const publisher = await five(gateway, "p");
+  await send(gateway, publisher, [1, 2, 3], 1);
+  assert.deepEqual(seen(a), [1, 2]);
+  a.cut();
+  await gateway.quiet();
+  assert.deepEqual(seen(await lasting(gateway, "b")), [1, 2, 3]);
+});
+
 test("the group ends with its last session, whatever waits", async () => {
   const gateway = await TestGateway.start();
   const a = await lasting(gateway, "a");
@@ -305,20 +321,38 @@ test("a member is not sent a waiting message before the log says that it is the 
   const a = await lasting(gateway, "a");
   await join(gateway, a, G, 2);
   a.cut();
-  const publisher = await five(gateway, "p");
+  const [b, publisher] = [await lasting(gateway, "b"), await five(gateway, "p")];
+  await join(gateway, b, "own", 1);
+  publisher.send(publish("own", 1, 1, "0"));
   await send(gateway, publisher, [1, 2], 2);
-  const b = await lasting(gateway, "b");
+  const own = b.take("publish");
+  assert.equal(own.length, 1);
   gateway.disk.hold();
-  b.send({ cmd: "subscribe", messageId: 1, subscriptions: [{ topic: G, qos: 2 }] });
+  b.send(subscribe(G, 2));
   await gateway.quiet();
-  b.send({ cmd: "pingreq" });
+  acknowledge(b, own); // looks what else can be sent
   await gateway.quiet();
   assert.deepEqual(seen(b), []);
   gateway.kill("lost");
   gateway.disk.release();
   await gateway.start();
-  assert.deepEqual(seen(await lasting(gateway, "b")), []);
+  assert.deepEqual(seen(await lasting(gateway, "b")), [0]);
   assert.deepEqual(seen(await lasting(gateway, "a")), [1, 2]);
+});
+
+test("a member that leaves before its message is durable does not get it", async () => {
+  const gateway = await TestGateway.start();
+  const [a, b] = await pair(gateway, lasting, 2);
+  const publisher = await five(gateway, "p");
+  gateway.disk.hold();
+  for (const id of [1, 2]) publisher.send(publish("t", id === 1 ? 1 : 2, id, `${id}`));
+  await gateway.quiet();
+  for (const one of [a, b]) one.send({ cmd: "unsubscribe", messageId: 1, unsubscriptions: [one === a ? G : "none"] });
+  await gateway.quiet();
+  gateway.disk.release();
+  await gateway.quiet();
+  assert.equal(a.take("unsuback").length, 1);
+  assert.deepEqual([seen(a), seen(b)], [[], [2, 1]]);
 });
 
 test("what went back keeps its place before newer messages, over a restart too", async () => {
