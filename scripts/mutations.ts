@@ -99,7 +99,7 @@ function closing(text: string): number {
 }
 
 function dropped(line: string): string | undefined {
-  const match = /^(\s*)(.*);$/.exec(line);
+  const match = /^(\s*(?:\} )?(?:else )?)(.*);$/.exec(line);
   const [, indent = "", statement = ""] = match ?? [];
   if (match === null || !balanced(statement) || /^(?:const|let|import|export|readonly|private)\b/.test(statement)) {
     return undefined;

@@ -11,7 +11,7 @@ import { ProtocolError, REASON } from "../mqtt/reason_codes.ts";
 import type { Connection } from "./connection.ts";
 import type { Hub } from "./hub.ts";
 
-/** What the CONNACK of an authenticated client carries [MQTT5-4.12.0-5]. */
+/** What the CONNACK of an authenticated client carries. */
 export type AuthenticationProperties = Pick<
   NonNullable<ConnackPacket["properties"]>,
   "authenticationMethod" | "authenticationData"
@@ -49,7 +49,8 @@ export class Authenticating {
     const { authenticationMethod: method = "", authenticationData, userName } = packet;
     const exchange = this.#exchange(method, userName);
     if (exchange === undefined) {
-      const message = "The authentication method is not supported"; // [MQTT5-4.12.0-1]
+      const message = "The authentication method is not supported";
+      // [MQTT5-4.12.0-1]
       return end({ allowed: false, reasonCode: REASON.badAuthenticationMethod, message });
     }
     const pending = {
@@ -77,7 +78,7 @@ export class Authenticating {
   auth(connection: Connection, packet: AuthPacket): void {
     const method = connection.connect?.authenticationMethod;
     if (method === undefined) {
-      throw new ProtocolError(REASON.protocolError, "An AUTH needs an Authentication Method in CONNECT"); // [MQTT5-4.12.0-7]
+      throw new ProtocolError(REASON.protocolError, "An AUTH needs an Authentication Method in CONNECT");
     }
     if (packet.authenticationMethod !== method) { // [MQTT5-4.12.0-5] [MQTT5-4.12.1-1]
       throw new ProtocolError(REASON.protocolError, "The Authentication Method must be the one in CONNECT");
@@ -85,9 +86,9 @@ export class Authenticating {
     const pending = this.#pending.get(connection);
     if (packet.reasonCode === REASON.reAuthenticate) {
       if (pending === undefined) return this.#beginAgain(connection, method, packet);
-      throw new ProtocolError(REASON.protocolError, "The authentication before is not over");
+      throw new ProtocolError(REASON.protocolError, "The authentication before is not over"); // [MQTT5-4.12.0-3]
     }
-    if (pending === undefined || pending.isBusy) { // [MQTT5-4.12.0-3] is an answer, and there is nothing to answer
+    if (pending === undefined || pending.isBusy) { // an answer, and there is nothing to answer
       throw new ProtocolError(REASON.protocolError, "There is no authentication to continue");
     }
     this.#take(connection, pending, packet.authenticationData);

@@ -81,7 +81,7 @@ export class Connecting {
     if (packet.will?.properties?.payloadIsUtf8 === true && !isUtf8(packet.will.payload)) { // §3.1.3.2.3
       return this.#refuse(connection, REASON.payloadFormatInvalid, "The will's payload is not UTF-8, as it says");
     }
-    if (packet.authenticationMethod !== undefined) {
+    if (packet.authenticationMethod !== undefined) { // [MQTT5-4.12.0-6]
       return this.#authenticating.begin(connection, packet, (outcome) => {
         if (outcome.allowed) return this.#admit(connection, packet, outcome);
         this.#tellRefused(connection, packet, { reasonCode: outcome.reasonCode, reason: outcome.message });
@@ -290,7 +290,7 @@ export class Connecting {
         receiveMaximum: limits.receiveMaximum,
         maximumPacketBytes: this.#maximumPacketBytes(packet),
         topicAliasMaximum: limits.topicAliasMaximum,
-        ...about.properties, // [MQTT5-4.12.0-5] [MQTT5-4.12.0-6]
+        ...about.properties, // [MQTT5-4.12.0-5]
         ...(responseInformation === undefined ? {} : { responseInformation }),
       },
     };

@@ -140,6 +140,7 @@ export class Connection implements Receiving {
 
   receive(chunk: Uint8Array): Promise<void> | undefined {
     this.receivedBytes += chunk.byteLength;
+    // [MQTT3-3.1.4-5] [MQTT5-3.1.4-6]
     if (this.#isOver) return undefined; // read to the end, so that FIN is seen
     this.#decoder.push(chunk);
     this.#process();
@@ -236,7 +237,7 @@ export class Connection implements Receiving {
   }
 
   get #mayProcess(): boolean {
-    // [MQTT3-3.1.4-5] [MQTT3-3.14.4-2] [MQTT5-3.1.4-6]
+    // [MQTT3-3.14.4-2]
     return (this.phase === "open" || this.phase === "new" || this.phase === "authenticating") && !this.#resting &&
       !this.#isFlooding;
   }

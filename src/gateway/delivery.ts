@@ -112,7 +112,7 @@ export class Delivery {
     const reason = this.#obstacle(connection, message, { options, qos: 0, hasExpired: expirySeconds === 0 });
     if (reason === "not-authorized") return;
     if (reason !== undefined) return this.#lose(session, message, reason);
-    // [MQTT3-4.3.1-1] [MQTT5-4.3.1-1]
+    // [MQTT3-3.3.1-2] [MQTT3-4.3.1-1] [MQTT5-3.3.1-2] [MQTT5-4.3.1-1]
     this.#send(connection, message, { options, qos: 0, packetId: 0, dup: false, expirySeconds });
   }
 
@@ -187,7 +187,7 @@ export class Delivery {
       if (reason !== "not-authorized") this.#lose(session, message, reason);
       return true;
     }
-    // [MQTT5-3.3.1-2] Only a share group gives places for QoS 0: one that waited, or of a message with a higher QoS.
+    // DUP is for QoS 1 and 2. Only a share group gives places for QoS 0: one that waited, or of a message with a higher QoS.
     // [MQTT3-3.3.1-1] [MQTT3-3.3.1-3] [MQTT5-3.3.1-1] [MQTT5-3.3.1-3] [MQTT5-4.3.2-2] [MQTT5-4.3.3-2]
     const dup = qos > 0 && at.place <= session.sentThrough;
     this.#send(connection, message, {

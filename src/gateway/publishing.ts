@@ -324,7 +324,7 @@ function resolveTopicName(connection: Connection, packet: PublishPacket): string
 }
 
 /**
- * The identifier of a message in flight came again without DUP [MQTT5-3.3.1-1]: once that is let pass, for what a client
+ * The identifier of a message in flight came again without DUP (§3.3.1.1): once that is let pass, for what a client
  * lost its state for; the same message a second time is a client that will never stop, and closing tells it so.
  */
 function noteRepeat(connection: Connection, packet: PublishPacket, topicName: string): void {

@@ -44,7 +44,7 @@ export class Wills {
   /** [MQTT3-3.1.2-8] [MQTT5-3.1.2-8] publishes the will; it is published once, whatever happens. */
   fire(session: Session): void {
     const will = session.will?.will;
-    if (will === undefined) return; // [MQTT3-3.1.2-12]
+    if (will === undefined) return;
     const { log, access, counters } = this.#hub;
     // [MQTT3-3.1.2-10] [MQTT5-3.1.2-10]
     log.append({ type: "will-fired", session: session.number }, { logged: session.logged });

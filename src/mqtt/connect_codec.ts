@@ -58,7 +58,7 @@ export function readConnect(reader: PacketReader, version: ProtocolVersion): Con
   const properties = version === 5 ? readProperties(reader, PROPERTY_PLACE.connect) : undefined;
   // [MQTT3-3.1.3-1] [MQTT3-3.1.3-3] [MQTT3-3.1.3-5] [MQTT5-3.1.3-1] [MQTT5-3.1.3-3] [MQTT5-3.1.3-5]
   const clientId = readClientId(reader, version);
-  // [MQTT3-3.1.2-9] [MQTT3-3.1.2-11] [MQTT5-3.1.2-9]
+  // [MQTT3-3.1.2-9] [MQTT3-3.1.2-11] [MQTT3-3.1.2-12] [MQTT5-3.1.2-9]
   const will = (flags & FLAG.will) === 0 ? undefined : readWill(reader, flags, version);
   const [userName, password] = unanswered(() => readCredentials(reader, flags, version));
   reader.expectEnd();

@@ -97,7 +97,7 @@ test("[MQTT5-4.3.3-7] [MQTT5-4.3.3-13] an exchange that has begun is finished, h
   assert.deepEqual(back.take("pubrel").map((packet) => packet.messageId), [messageId]);
 });
 
-test("[MQTT3-4.3.1-1] [MQTT5-4.3.1-1] QoS 0 goes out with QoS 0 and DUP 0, once", () =>
+test("[MQTT3-3.3.1-2] [MQTT3-4.3.1-1] [MQTT5-3.3.1-2] [MQTT5-4.3.1-1] QoS 0 goes out with QoS 0 and DUP 0, once", () =>
   inBothVersions(async (site) => {
     const reader = await site.subscriber("r", "t", 2);
     await site.send(await site.connect("p"), publish("t", 0, 0));

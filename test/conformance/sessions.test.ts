@@ -11,7 +11,7 @@ import { accessWith, bytesTo, connackOf, inBothVersions } from "../support/versi
 /** Lets nobody in. */
 const CLOSED_DOOR = accessWith({ connect: () => Promise.resolve({ allowed: false, reason: "bad-credentials" }) });
 
-test("[MQTT3-3.1.2-4] [MQTT3-3.2.2-2] [MQTT3-3.2.2-3] [MQTT5-3.1.2-5] [MQTT5-3.1.2-6] [MQTT5-3.1.2-23] [MQTT5-3.2.2-3] without clean start a session is created, kept and resumed", () =>
+test("[MQTT3-3.1.2-4] [MQTT3-4.1.0-1] [MQTT3-3.2.2-2] [MQTT3-3.2.2-3] [MQTT5-3.1.2-5] [MQTT5-3.1.2-6] [MQTT5-3.1.2-23] [MQTT5-3.2.2-3] without clean start a session is created, kept and resumed", () =>
   inBothVersions(async (site) => {
     const first = await site.resume("c");
     assert.deepEqual(connackOf(first), { sessionPresent: false, code: 0 });
@@ -176,7 +176,7 @@ test("[MQTT5-3.2.2-22] without Server Keep Alive the client's own counts", async
   assert.deepEqual(client.take("disconnect").map(({ reasonCode }) => reasonCode), [0x8d]);
 });
 
-test("[MQTT3-4.1.0-1] [MQTT3-4.1.0-2] [MQTT5-4.1.0-1] a session lives as long as its connection, however long that is", () =>
+test("[MQTT3-4.1.0-2] [MQTT5-4.1.0-1] a session lives as long as its connection, however long that is", () =>
   inBothVersions(async (site) => {
     const fields = { clean: false, ...(site.version === 5 ? { properties: { sessionExpiryInterval: 1 } } : {}) };
     const older = await site.connect("c", fields);

@@ -1,5 +1,6 @@
 /** SUBSCRIBE, UNSUBSCRIBE and whom a message reaches (§3.8–3.11, §4.5, §4.7 of both standards), in both versions. */
 import assert from "node:assert/strict";
+import { TestGateway } from "../support/engine.ts";
 import { publish, subscribe, texts } from "../support/packets.ts";
 import { test } from "../support/test.ts";
 import { accessWith, inBothVersions } from "../support/versions.ts";
@@ -160,3 +161,15 @@ test("[MQTT3-3.3.2-3] [MQTT3-4.7.3-4] [MQTT5-3.3.2-3] [MQTT5-4.7.3-4] what is de
       assert.deepEqual(reader.take("publish").map(({ topic }) => topic), [name]);
     }
   }));
+
+test("[MQTT5-3.8.3-3] No Local keeps a client's own retained messages from it too, and no others", async () => {
+  const gateway = await TestGateway.start();
+  const own = await gateway.connect({ clientId: "own", protocolVersion: 5 });
+  const other = await gateway.connect({ clientId: "other", protocolVersion: 5 });
+  own.send(publish("t/own", 1, 1, "x", { retain: true }));
+  other.send(publish("t/other", 1, 1, "x", { retain: true }));
+  await gateway.quiet();
+  own.send(subscribe("t/#", 1, { nl: true }));
+  await gateway.quiet();
+  assert.deepEqual(texts(own.take("publish")), ["t/other=x"]);
+});

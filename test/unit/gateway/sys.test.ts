@@ -28,7 +28,7 @@ function values(client: TestConnection): ReadonlyMap<string, string> {
   );
 }
 
-test("[MQTT5-3.3.1-8] a new subscription gets every current value at once, marked as retained", async () => {
+test("[MQTT3-3.3.1-8] a new subscription gets every current value at once, marked as retained", async () => {
   const gateway = await TestGateway.start();
   const client = await gateway.connect({ protocolVersion: 5 });
   client.send(subscribe("$SYS/#", 2, { subscriptionId: 7 }));
