@@ -6,8 +6,9 @@ export function renderInspection(directory: string, inspection: Inspection): str
   const { recovered, rows, rowBytes, messages, findings } = inspection;
   const { state, opened, tail, replayed, next } = recovered;
   const site = opened.meta.get("site");
-  const sessions = [...state.sessions.values()];
+  const sessions = [...state.sessions.values()].filter(({ isShareGroup }) => !isShareGroup);
   const waitingSessions = sessions.filter(({ places }) => places.count > 0).length;
+  const waiting = sessions.reduce((sum, { places }) => sum + places.count, 0);
   const [first] = opened.rows;
   const newest = state.epochs.at(-1);
   const facts: (readonly [string, string])[] = [
@@ -20,7 +21,8 @@ export function renderInspection(directory: string, inspection: Inspection): str
       `${rows}, ${mebibytes(rowBytes)} MiB, ${messages} messages; ${mebibytes(opened.space.usedBytes)} MiB on disk`,
     ],
     ["to replay at start", `${mebibytes(replayed.bytes)} MiB from position ${tail.tail}`],
-    ["sessions", `${sessions.length}; ${state.waiting} messages wait for ${waitingSessions} of them`],
+    ["sessions", `${sessions.length}; ${waiting} messages wait for ${waitingSessions} of them`],
+    ["share groups", `${state.shareGroups}; ${state.waiting - waiting} messages wait in them`],
     ["retained messages", String(state.retained.size)],
     [
       "in Kafka",

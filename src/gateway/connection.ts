@@ -174,10 +174,10 @@ export class Connection implements Receiving {
 
   /** Whether the place, or one before it, waits for the log. */
   isHeld(place: number, committedThrough: number): boolean {
-    let [first] = this.#held;
+    let first = this.#held[0]; // nearly always none
     while (first !== undefined && first.until <= committedThrough) {
       this.#held.shift();
-      [first] = this.#held;
+      first = this.#held[0];
     }
     return first !== undefined && place >= first.from;
   }

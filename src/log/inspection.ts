@@ -63,7 +63,8 @@ function needsOf({ state }: Recovered): Needs {
   for (const session of state.sessions.values()) {
     for (const place of session.places.openPlaces()) {
       const position = session.places.position(place);
-      if (position !== undefined) needs.set(position, `The session of ${JSON.stringify(session.clientId)}`);
+      const what = session.isShareGroup ? "The share group" : "The session of";
+      if (position !== undefined) needs.set(position, `${what} ${JSON.stringify(session.name)}`);
     }
   }
   for (const [topicName, position] of state.retained.entries()) {

@@ -11,12 +11,14 @@ async function filledDisk(): Promise<MemoryDisk> {
   await program.until(() => /\bready\b/i.test(program.stderr), "ready");
   const subscriber = await program.connect({ clientId: "away", clean: false });
   subscriber.send({ cmd: "subscribe", messageId: 1, subscriptions: [{ topic: "a/#", qos: 1 }] });
+  subscriber.send({ cmd: "subscribe", messageId: 2, subscriptions: [{ topic: "$share/g/a/c", qos: 1 }] });
   await program.until(() => subscriber.take("suback").length > 0, "SUBACK");
   subscriber.send({ cmd: "disconnect" });
   const publisher = await program.connect({ clientId: "publisher", clean: true });
   for (const [messageId, retain] of [[1, true], [2, false]] as const) {
     publisher.send({ cmd: "publish", topic: "a/b", payload: "x", qos: 1, messageId, retain, dup: false });
   }
+  publisher.send({ cmd: "publish", topic: "a/c", payload: "x", qos: 1, messageId: 3, retain: false, dup: false });
   await program.until(() => publisher.take("puback").length > 0, "PUBACK");
   await program.stop();
   return program.disk;
@@ -29,7 +31,8 @@ test("0: what the log holds, and that it is sound; nothing is written", async ()
   assert.deepEqual([program.exitCode, program.stderr], [0, ""]);
   assert.match(program.stdout, /^data directory +\/data$/m);
   assert.match(program.stdout, /^site +plant-7$/m);
-  assert.match(program.stdout, /^sessions +1; 2 messages wait for 1 of them$/m);
+  assert.match(program.stdout, /^sessions +1; 3 messages wait for 1 of them$/m);
+  assert.match(program.stdout, /^share groups +1; 1 messages wait in them$/m);
   assert.match(program.stdout, /^retained messages +1$/m);
   assert.match(program.stdout, /^sound: /m);
   assert.equal(disk.commits, commits);
