@@ -48,7 +48,7 @@ async function refusal(
   const listener = await listenForTest(t, { webSocket: { ...webSocketForTest, ...options } });
   const client = await WebSocketClient.connect(t, { port: listener.port });
   client.net.write(upgradeRequest(upgrade));
-  client.net.write(frame("a frame sent with the request"));
+  client.net.write(frame(new Uint8Array(3_000_000))); // unread input must not turn the answer into a reset
   const answer = await within(client.answer, patienceMs, "the answer");
   await within(client.ended, patienceMs, "the end");
   assert.equal(listener.sockets.length, 0);
@@ -201,7 +201,7 @@ const malformed: readonly (readonly [name: string, bytes: Uint8Array])[] = [
   ["a fragmented ping", frame("x", { opcode: opcodes.ping, fin: false })],
   ["a long ping", frame(new Uint8Array(126), { opcode: opcodes.ping })],
   ["a length with its first bit set", frame("", { lengthBytes: 8, length: 2 ** 63 })],
-  ["half a close code", frame("x", { opcode: opcodes.close })],
+  ["half a close code", frame(Uint8Array.of(0x10), { opcode: opcodes.close })], // 0x1000 would be allowed
   ["a close code that none may have", frame(Uint8Array.of(1005 >> 8, 1005 & 0xff), { opcode: opcodes.close })],
 ];
 for (const [name, bytes] of malformed) {
@@ -215,6 +215,23 @@ test("a length that cannot be counted ends the connection with 1009, a reason th
     frame(Uint8Array.of(1000 >> 8, 1000 & 0xff, 0xff), { opcode: opcodes.close }),
     1007,
   );
+});
+
+test("a client that breaks the rules and goes on sending reads why it was closed", async (t) => {
+  const { socket, client } = await pair(t);
+  client.send("text", { opcode: opcodes.text });
+  const sending = setInterval(() => client.send(new Uint8Array(100_000)), 1);
+  t.after(() => clearInterval(sending));
+  assert.equal((await receivedBySocket(socket)).byteLength, 0);
+  socket.abort();
+  assert.equal(await client.expectClose(), 1003);
+});
+
+test("frames that come with the request for the upgrade are not lost", async (t) => {
+  const listener = await listenForTest(t, { webSocket: webSocketForTest });
+  const client = await WebSocketClient.connect(t, listener);
+  client.net.write(Buffer.concat([utf8.encode(upgradeRequest()), frame("early "), frame("bird")]));
+  assert.deepEqual(await take(await listener.accepted(), 10), utf8.encode("early bird"));
 });
 
 test("what has come of a frame arrives at once, however large the frame says it is", async (t) => {
