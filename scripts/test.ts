@@ -3,7 +3,8 @@
 //
 // Where tests lie decides where they run: test/unit, test/conformance and test/simulation on all three runtimes;
 // test/e2e under Node, which starts what TRIBUTARY_TEST_RUNTIME names: kafka_* for Node and the binary only, real_kafka_*
-// once, because there parts of the gateway face a real Kafka inside the test's own process.
+// once, because there parts of the gateway face a real Kafka inside the test's own process. Those that talk MQTT most run
+// over WebSocket as well.
 
 import { globSync } from "node:fs";
 import { basename } from "node:path";
@@ -15,6 +16,9 @@ import { findMissingTools } from "./tools.ts";
 const buildStep = "binary: build";
 /** The bound on a whole file as well; single tests have their own in test/support/test.ts. */
 const nodeTest = ["node", "--test", "--test-reporter=spec", "--test-timeout=600000"] as const;
+
+/** What is said over a connection, whatever carries it. */
+const overWebSocket = ["first_five_minutes.test.ts", "packets.test.ts", "waiting_messages.test.ts"];
 
 const words = process.argv.slice(2);
 const chosen = allSteps().filter((step) => words.every((word) => step.name.includes(word)));
@@ -74,6 +78,12 @@ function endToEndSteps(): Step[] {
       ...(runtime === "binary" ? { needs: buildStep } : {}),
     } as const;
     if (others.length > 0) found.push({ ...common, name: `e2e on ${runtime}`, command: [...nodeTest, ...others] });
+    const talking = others.filter((path) => overWebSocket.includes(basename(path)));
+    const transport = runtime === "node" || runtime === "binary" ? "wss" : "ws";
+    if (talking.length > 0) {
+      const env = { ...common.env, TRIBUTARY_TEST_TRANSPORT: transport };
+      found.push({ ...common, env, name: `e2e over ${transport} on ${runtime}`, command: [...nodeTest, ...talking] });
+    }
     if (kafka.length > 0 && (runtime === "node" || runtime === "binary")) {
       found.push({ ...common, name: `kafka e2e on ${runtime}`, command: [...nodeTest, ...kafka] });
     }

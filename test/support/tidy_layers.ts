@@ -54,7 +54,7 @@ export const layers: readonly Layer[] = [
   },
   { path: "src/run.ts", mayImport: ["src/"] },
   { path: "src/run/", mayImport: ["src/"] },
-  { path: "adapters/common/", mayImport: [...foundation, "node:", "ws", "@hono/node-server"] },
+  { path: "adapters/common/", mayImport: [...foundation, "node:", "@hono/node-server"] },
   { path: "adapters/node/", mayImport: adapterEntry },
   { path: "adapters/bun/", mayImport: [...adapterEntry, "bun"] },
   { path: "adapters/deno/", mayImport: adapterEntry },
