@@ -22,6 +22,7 @@ const tools: readonly Tool[] = [
   { name: "mosquitto_sub", aptPackage: "mosquitto-clients", isThere: () => starts("mosquitto_sub", ["--help"]) },
   { name: "kcat", aptPackage: "kcat", isThere: () => starts("kcat", ["-V"]) },
   { name: "paho-mqtt for Python", aptPackage: "python3-paho-mqtt", isThere: () => pythonWithPaho() !== undefined },
+  { name: "strace", aptPackage: "strace", isThere: () => starts("strace", ["-V"]) },
   { name: "openssl", aptPackage: "openssl", isThere: () => starts("openssl", ["version"]) },
 ];
 

@@ -43,10 +43,14 @@ export interface Child {
    */
   line<T>(output: "stdout" | "stderr", find: (line: string) => T | undefined, what: string): Promise<T>;
   signal(name: "SIGTERM" | "SIGINT" | "SIGKILL" | "SIGHUP" | "SIGSTOP" | "SIGCONT"): void;
+  /** Writes to the standard input, which stays open. */
+  write(text: string): void;
   /** Writes to the standard input and ends it. */
   input(text: string): void;
   /** Stops reading that output for good: the child's next writes fail. */
   stopReading(output: "stdout" | "stderr"): void;
+  /** Whether it has ended. */
+  hasExited(): boolean;
   /** Waits until it has ended and all its output is here. */
   exited(): Promise<Exit>;
 }
@@ -152,8 +156,10 @@ export function spawnChild(
       // By number: Deno's child.kill() reports the signal as what ended the child, and sends no second one.
       if (exit === undefined && child.pid !== undefined) process.kill(child.pid, name);
     },
+    write: (text) => void child.stdin.write(text),
     input: (text) => void child.stdin.end(text),
     stopReading: (output) => void child[output]?.destroy(),
+    hasExited: () => exit !== undefined,
     exited: () => within(ended, deadlineMs, `the end of ${program}`),
   };
 }

@@ -52,21 +52,31 @@ export function deliveryProblems(sent: readonly SentMessage[], seen: readonly Se
     const place = places.get(payload);
     const message = place === undefined ? undefined : sent[place];
     if (place === undefined || message === undefined) {
-      problems.add(`nobody sent ${payload} on ${topicName}`);
+      problems.add(`nobody sent ${short(payload)} on ${topicName}`);
       continue;
     }
-    if (topicName !== message.topicName) problems.add(`${payload} is on ${topicName}, not on ${message.topicName}`);
+    if (topicName !== message.topicName) {
+      problems.add(`${short(payload)} is on ${topicName}, not on ${message.topicName}`);
+    }
     counts[place] = (counts[place] ?? 0) + 1;
     if (counts[place] !== 1) continue;
-    if (place < (lastPlaces.get(message.topicName) ?? -1)) problems.add(`${payload} comes after a later message`);
-    else lastPlaces.set(message.topicName, place);
+    if (place < (lastPlaces.get(message.topicName) ?? -1)) {
+      problems.add(`${short(payload)} comes after a later message`);
+    } else lastPlaces.set(message.topicName, place);
   }
   for (const [place, { payload, repeatsMax }] of sent.entries()) {
     const count = counts[place] ?? 0;
-    if (count === 0) problems.add(`${payload} is missing`);
-    else if (count > 1 + repeatsMax) problems.add(`${payload} came ${count} times, at most ${1 + repeatsMax} allowed`);
+    if (count === 0) problems.add(`${short(payload)} is missing`);
+    else if (count > 1 + repeatsMax) {
+      problems.add(`${short(payload)} came ${count} times, at most ${1 + repeatsMax} allowed`);
+    }
   }
   return problems.all();
+}
+
+/** Without what only fills it up. */
+function short(payload: string): string {
+  return payload.replace(/\.{4,}$/, "…");
 }
 
 /** One PUBLISH as a subscriber got it. */

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { testCertificates } from "./certificates.ts";
 import { type Child, commandOf, type Exit, repository, type RuntimeName, runtimes, spawnChild } from "./child.ts";
-import { test, type TestContext, type TestOptions } from "./test.ts";
+import { afterAll, test, type TestContext, type TestOptions } from "./test.ts";
 import { rememberListener, testTransport, type WireProtocol } from "./wire.ts";
 
 export type GatewayRuntime = RuntimeName | "binary";
@@ -51,8 +51,31 @@ export interface ProgramOptions {
 /** Everything that was started in the running tests, for the output of those that fail. */
 const startedBy = new WeakMap<object, Child[]>();
 
+/** Where what must not outlive a test, or a round of it, registers its end. */
+export type TestScope = Pick<TestContext, "after">;
+
+/**
+ * Runs one of many rounds of a test: what the round has registered is cleaned up at its end, and only the gateways of the
+ * round that fails are printed.
+ */
+export async function scoped<T>(t: TestScope, body: (scope: TestScope) => Promise<T>): Promise<T> {
+  const cleanUps: (() => unknown)[] = [];
+  // Ours take no arguments.
+  const scope: TestScope = { after: (cleanUp) => void cleanUps.push(cleanUp as () => unknown) };
+  const started: Child[] = [];
+  startedBy.set(scope, started);
+  try {
+    return await body(scope);
+  } catch (error) {
+    startedBy.get(t)?.push(...started);
+    throw error;
+  } finally {
+    for (const cleanUp of cleanUps.reverse()) await cleanUp();
+  }
+}
+
 /** Starts the program with exactly this environment, whatever comes of it. */
-export function startProgram(t: TestContext, options: ProgramOptions = {}): Child {
+export function startProgram(t: TestScope, options: ProgramOptions = {}): Child {
   const { args = [], env = {}, cwd = temporaryDirectory(t), descriptorsMax } = options;
   const command = [...gatewayCommand(), ...args] as const;
   // Soft and hard: some runtimes raise the soft limit to the hard one when they start.
@@ -113,7 +136,7 @@ export interface GatewayOptions extends ProgramOptions {
 }
 
 /** Starts a gateway on free loopback ports and waits until it is ready. */
-export async function startGateway(t: TestContext, options: GatewayOptions = {}): Promise<Gateway> {
+export async function startGateway(t: TestScope, options: GatewayOptions = {}): Promise<Gateway> {
   const env = {
     ...(options.env?.["TRIBUTARY_LISTEN"] === undefined ? listenersForTests(t) : {}),
     TRIBUTARY_HTTP_LISTEN: "http://127.0.0.1:0",
@@ -123,8 +146,30 @@ export async function startGateway(t: TestContext, options: GatewayOptions = {})
   return await readyGateway(startProgram(t, { ...options, env }));
 }
 
+/**
+ * One gateway for all tests of a file, for tests that keep out of each other's way: the first one that asks starts it, and
+ * it ends after the last.
+ */
+export function sharedGateway(options: (file: TestScope) => GatewayOptions): SharedGateway {
+  const cleanUps: (() => unknown)[] = [];
+  const file: TestScope = { after: (cleanUp) => void cleanUps.unshift(cleanUp as () => unknown) }; // ours take no arguments
+  let started: Promise<Gateway> | undefined;
+  afterAll(async () => {
+    for (const cleanUp of cleanUps) await cleanUp();
+  });
+  return async (t) => {
+    started ??= startGateway(file, options(file));
+    const gateway = await started;
+    startedBy.get(t)?.push(gateway.child);
+    return gateway;
+  };
+}
+
+/** Gives the file's gateway to a test, whose failure then prints what it told. */
+export type SharedGateway = (t: TestContext) => Promise<Gateway>;
+
 /** MQTT over TCP, and what else the tests connect over. */
-function listenersForTests(t: TestContext): Readonly<Record<string, string>> {
+function listenersForTests(t: TestScope): Readonly<Record<string, string>> {
   const transport = testTransport();
   const tcp = "mqtt://127.0.0.1:0";
   if (transport === "mqtt") return { TRIBUTARY_LISTEN: tcp };

@@ -18,7 +18,7 @@ export type KafkaVersion = "4.2.1" | "3.9.1";
 
 const cacheDirectory = join(dirname(fileURLToPath(import.meta.url)), "..", "..", ".cache", "kafka");
 
-export type Tool = "java" | "mvn" | "kcat" | "openssl" | "mosquitto_pub" | "mosquitto_sub";
+export type Tool = "java" | "mvn" | "kcat" | "openssl" | "mosquitto_pub" | "mosquitto_sub" | "strace";
 
 const versionArguments: Readonly<Record<Tool, readonly string[]>> = {
   java: ["-version"],
@@ -27,6 +27,7 @@ const versionArguments: Readonly<Record<Tool, readonly string[]>> = {
   openssl: ["version"],
   mosquitto_pub: ["--help"],
   mosquitto_sub: ["--help"],
+  strace: ["-V"],
 };
 
 /** Tools that are not on the PATH. */

@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { deliveryProblems, recordProblems, seenInKafka } from "./delivery_check.ts";
 import type { Gateway } from "./gateway_process.ts";
-import type { KafkaBroker } from "./kafka.ts";
+import type { KafkaBroker, ReadRecord } from "./kafka.ts";
 import { clientIdOf, sentBy } from "./load.ts";
 import type { LoadPublisher } from "./load_publisher.ts";
 
@@ -34,11 +34,31 @@ export async function metricOf(gateway: Gateway, name: string): Promise<number> 
 }
 
 /** What `/readyz` says. */
-export async function readinessOf(gateway: Gateway): Promise<{ status: number; degraded: readonly string[] }> {
+export async function readinessOf(gateway: Gateway): Promise<Readiness> {
   const response = await fetch(`${gateway.httpUrl}/readyz`);
   const body: unknown = await response.json();
-  const degraded = typeof body === "object" && body !== null && "degraded" in body ? body.degraded : [];
-  return { status: response.status, degraded: Array.isArray(degraded) ? degraded.map(String) : [] };
+  const sentences = (name: string): readonly string[] => {
+    const value: unknown = typeof body === "object" && body !== null ? Reflect.get(body, name) : undefined;
+    return Array.isArray(value) ? value.map(String) : [];
+  };
+  return { status: response.status, reasons: sentences("reasons"), degraded: sentences("degraded") };
+}
+
+interface Readiness {
+  readonly status: number;
+  /** Why it is not ready. */
+  readonly reasons: readonly string[];
+  readonly degraded: readonly string[];
+}
+
+interface Proof {
+  readonly kafkaTopic: string;
+  readonly publishers: readonly LoadPublisher[];
+  readonly fromMs: number;
+  /** `SITE` unless told otherwise. */
+  readonly site?: string;
+  /** Only the first so many messages of every publisher were published; all unless told otherwise. */
+  readonly each?: number;
 }
 
 /**
@@ -46,18 +66,26 @@ export async function readinessOf(gateway: Gateway): Promise<{ status: number; d
  * for kcat and for Kafka's console consumer, which must agree on every byte.
  */
 export async function proveInKafka(
-  broker: KafkaBroker,
-  about: { readonly kafkaTopic: string; readonly publishers: readonly LoadPublisher[]; readonly fromMs: number },
+  broker: Pick<KafkaBroker, "readWithKcat" | "readWithConsole">,
+  about: Proof,
 ): Promise<void> {
-  const { kafkaTopic, publishers, fromMs } = about;
-  const sent = sentBy(publishers);
-  const records = await broker.readWithKcat({ kafkaTopic });
+  const { kafkaTopic } = about;
+  const count = await proveByKcat(broker, about);
   // Told how many there are it does not wait for more; kcat has read to the end.
-  const byConsole = await broker.readWithConsole({ kafkaTopic, count: records.length });
-  assert.deepEqual(deliveryProblems(sent, seenInKafka(records)), [], `${kafkaTopic} by kcat`);
-  assert.deepEqual(deliveryProblems(sent, seenInKafka(byConsole)), [], `${kafkaTopic} by the console consumer`);
+  judge(about, await broker.readWithConsole({ kafkaTopic, count }), "the console consumer");
+}
+
+/** The same for kcat alone, which takes a moment only. Resolves with the count of records. */
+export async function proveByKcat(broker: Pick<KafkaBroker, "readWithKcat">, about: Proof): Promise<number> {
+  const records = await broker.readWithKcat({ kafkaTopic: about.kafkaTopic });
+  judge(about, records, "kcat");
+  return records.length;
+}
+
+function judge(about: Proof, records: readonly ReadRecord[], reader: string): void {
+  const { kafkaTopic, publishers, fromMs, site = SITE, each } = about;
+  assert.deepEqual(deliveryProblems(sentBy(publishers, each), seenInKafka(records)), [], `${kafkaTopic} by ${reader}`);
   const qos = publishers[0]?.options.qos ?? 0;
-  const expected = { kafkaTopic, site: SITE, qos, clientIdOf, fromMs, toMs: Date.now() };
-  assert.deepEqual(recordProblems(records, expected), [], `${kafkaTopic} by kcat`);
-  assert.deepEqual(recordProblems(byConsole, expected), [], `${kafkaTopic} by the console consumer`);
+  const expected = { kafkaTopic, site, qos, clientIdOf, fromMs, toMs: Date.now() };
+  assert.deepEqual(recordProblems(records, expected), [], `${kafkaTopic} by ${reader}`);
 }

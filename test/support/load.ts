@@ -9,11 +9,12 @@ import {
   startGateway,
   startProgram,
   temporaryDirectory,
+  type TestScope,
 } from "./gateway_process.ts";
+import type { Child, Exit } from "./child.ts";
 import { deliveryProblems, isComplete, seenInKafka, type SentMessage } from "./delivery_check.ts";
 import type { KafkaBroker, ReadRecord } from "./kafka.ts";
 import { type LoadMessage, LoadPublisher, type LoadPublisherOptions } from "./load_publisher.ts";
-import type { TestContext } from "./test.ts";
 import { eventually } from "./wait.ts";
 
 /** What a sensor's message weighs. */
@@ -44,7 +45,7 @@ export interface LoadOptions extends Pick<LoadPublisherOptions, "port" | "qos" |
 }
 
 /** Publishers of one load. They connect at once and publish when told. */
-export function startPublishers(t: TestContext, options: LoadOptions): readonly LoadPublisher[] {
+export function startPublishers(t: TestScope, options: LoadOptions): readonly LoadPublisher[] {
   const { prefix, clients, messagesEach, payloadBytes = PAYLOAD_BYTES, ...rest } = options;
   return Array.from({ length: clients }, (_, index) => {
     const clientId = `${prefix}-${String(index).padStart(2, "0")}`;
@@ -84,7 +85,7 @@ export function sentBy(publishers: readonly LoadPublisher[], each = Infinity): r
 
 /** Reads the topic with kcat until everything sent is in it. Not yet the proof: more may come. */
 export async function untilInKafka(
-  broker: KafkaBroker,
+  broker: Pick<KafkaBroker, "readWithKcat">,
   options: { readonly kafkaTopic: string; readonly sent: readonly SentMessage[]; readonly deadlineMs: number },
 ): Promise<readonly ReadRecord[]> {
   const { kafkaTopic, sent, deadlineMs } = options;
@@ -103,17 +104,21 @@ export async function untilInKafka(
 
 /** A gateway that is killed and started again on its data, each time on another port. */
 export class RestartableGateway {
-  readonly #t: TestContext;
+  readonly #t: TestScope;
   readonly #options: GatewayOptions & { readonly dataDirectory: string };
   #current: Gateway | undefined;
 
-  private constructor(t: TestContext, options: GatewayOptions & { readonly dataDirectory: string }) {
+  private constructor(t: TestScope, options: GatewayOptions & { readonly dataDirectory: string }) {
     this.#t = t;
     this.#options = options;
   }
 
-  static async start(t: TestContext, env: Readonly<Record<string, string>>): Promise<RestartableGateway> {
-    const gateway = new RestartableGateway(t, { env, dataDirectory: temporaryDirectory(t) });
+  static async start(
+    t: TestScope,
+    env: Readonly<Record<string, string>>,
+    dataDirectory: string = temporaryDirectory(t),
+  ): Promise<RestartableGateway> {
+    const gateway = new RestartableGateway(t, { env, dataDirectory });
     await gateway.start();
     return gateway;
   }
@@ -130,6 +135,14 @@ export class RestartableGateway {
     this.#current = await startGateway(this.#t, this.#options);
   }
 
+  /** Starts again after the process has ended by itself. */
+  async startAfterItsEnd(): Promise<void> {
+    const { child } = this.current;
+    this.#current = undefined;
+    await child.exited();
+    await this.start();
+  }
+
   /** SIGKILL at this very moment; resolves when the process is gone. */
   async kill9(): Promise<void> {
     const { current } = this;
@@ -137,16 +150,16 @@ export class RestartableGateway {
     await current.kill9();
   }
 
-  async stop(): Promise<void> {
+  async stop(): Promise<Exit> {
     const { current } = this;
     this.#current = undefined;
-    await current.stop();
+    return await current.stop();
   }
 
-  /** Starts and kills with -9 after so many milliseconds, ready or not. */
-  async startInVain(milliseconds: number): Promise<void> {
+  /** Starts a process of which nobody knows whether it will be ready; not what `current` is. */
+  startUnready(): Child {
     const { dataDirectory, env } = this.#options;
-    const child = startProgram(this.#t, {
+    return startProgram(this.#t, {
       env: {
         TRIBUTARY_LISTEN: "mqtt://127.0.0.1:0",
         TRIBUTARY_HTTP_LISTEN: "",
@@ -154,6 +167,11 @@ export class RestartableGateway {
         ...env,
       },
     });
+  }
+
+  /** Starts and kills with -9 after so many milliseconds, ready or not. */
+  async startInVain(milliseconds: number): Promise<void> {
+    const child = this.startUnready();
     await new Promise((resolve) => setTimeout(resolve, milliseconds));
     child.signal("SIGKILL");
     await child.exited();

@@ -164,6 +164,7 @@ export class LoadPublisher {
   }
 
   #handle(packet: Packet): void {
+    if (packet.cmd === "disconnect") return; // the gateway says why it ends; the connection closes now
     const { qos } = this.options;
     const flight = this.#inFlight.get(packet.messageId ?? 0);
     if (flight === undefined) throw new Error(`${packet.cmd} for identifier ${packet.messageId}, which is not in use`);

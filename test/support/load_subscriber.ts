@@ -125,6 +125,8 @@ export class LoadSubscriber {
       case "pubrel":
         this.#unreleased.delete(packet.messageId ?? 0);
         return this.#send({ cmd: "pubcomp", messageId: packet.messageId ?? 0 });
+      case "disconnect":
+        return; // the gateway says why it ends; the connection closes now
       default:
         throw new Error(`${packet.cmd} where none is due: ${JSON.stringify(packet)}`);
     }
