@@ -13,6 +13,7 @@ export interface Mutant {
 const OPERATORS: readonly (readonly [what: string, change: (line: string) => string | undefined])[] = [
   ["negate the condition", negated],
   ["drop the statement", dropped],
+  ["drop the not", (line) => replaced(line, /(= |\(|return |&& |\|\| )!(?=[\w#(])/, "$1")],
   ["=== and !==", (line) => swapped(line, " === ", " !== ")],
   ["&& and ||", (line) => swapped(line, " && ", " || ")],
   ["? and :", (line) => replaced(line, /^([^?]+ \? )(.+?)( : )([^?]+?)([;,]?)$/, "$1$4$3$2$5")],

@@ -42,7 +42,7 @@ export class Framing {
   bytes: Uint8Array = NO_BYTES;
   start = 0;
   end = 0;
-  /** Whether its Remaining Length has no superfluous bytes [MQTT5-1.5.5-1]. */
+  /** Whether its Remaining Length has no superfluous bytes. */
   lengthIsMinimal = true;
 
   constructor(options: { readonly packetBytesMax: number; readonly checkHeader: HeaderCheck }) {
@@ -114,7 +114,7 @@ export class Framing {
       this.#length |= (byte & 0x7f) << (7 * this.#lengthBytes);
       this.#lengthBytes++;
       if (byte < 0x80) {
-        this.lengthIsMinimal = byte !== 0 || this.#lengthBytes === 1;
+        this.lengthIsMinimal = byte !== 0 || this.#lengthBytes === 1; // [MQTT5-1.5.5-1]
         break;
       }
       if (this.#lengthBytes === 4) {

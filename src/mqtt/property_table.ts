@@ -54,7 +54,7 @@ const PLACES: readonly number[] = placesById([
   [PROPERTY.contentType, publish | will],
   [PROPERTY.responseTopic, publish | will],
   [PROPERTY.correlationData, publish | will],
-  [PROPERTY.subscriptionIdentifier, subscribe], // not in a client's PUBLISH [MQTT5-3.3.4-6]
+  [PROPERTY.subscriptionIdentifier, subscribe], // not in a client's PUBLISH
   [PROPERTY.sessionExpiryInterval, connect | disconnect],
   [PROPERTY.authenticationMethod, connect | auth],
   [PROPERTY.authenticationData, connect | auth],
@@ -140,7 +140,7 @@ export function readProperties(reader: PacketReader, place: PropertyPlace): Prop
   let seenHigh = 0;
   while (reader.remaining > 0) {
     const id = reader.byte();
-    if (((PLACES[id] ?? 0) & place) === 0) throw misplaced(reader, id, place);
+    if (((PLACES[id] ?? 0) & place) === 0) throw misplaced(reader, id, place); // [MQTT5-3.3.4-6]
     noteOrder(properties, id);
     if (id === PROPERTY.userProperty) {
       readUserProperty(reader, properties);

@@ -32,7 +32,7 @@ export interface PublishOptions {
   readonly topicAlias?: number;
   /** With a topic alias the receiver already knows. */
   readonly omitTopicName?: boolean;
-  /** What is left of the Message Expiry Interval [MQTT5-3.3.2-6]; without it the message's own is written. */
+  /** What is left of the Message Expiry Interval; without it the message's own is written. */
   readonly messageExpirySeconds?: number;
 }
 
@@ -189,7 +189,7 @@ function writeProperties(message: Message, options: PublishOptions, target: Uint
   }
   const properties = message.properties;
   if (properties !== undefined) offset = writeMessageProperties(properties, target, offset);
-  const expirySeconds = options.messageExpirySeconds ?? properties?.messageExpirySeconds;
+  const expirySeconds = options.messageExpirySeconds ?? properties?.messageExpirySeconds; // [MQTT5-3.3.2-6]
   if (expirySeconds !== undefined) {
     target[offset++] = PROPERTY.messageExpiryInterval;
     target[offset++] = expirySeconds >>> 24;

@@ -118,7 +118,7 @@ function readTopicFilter(reader: PacketReader): string {
   if (error === undefined) return topicFilter;
   // [MQTT5-4.8.2-1] [MQTT5-4.8.2-2] a filter like any other, were it not for the form of shared ones.
   if (isPlainFilter(topicFilter)) throw protocolBreach(error);
-  throw malformed(error); // [MQTT3-4.7.3-1] [MQTT3-4.7.1-2] [MQTT3-4.7.1-3] [MQTT5-4.7.3-1] [MQTT5-4.7.1-1] [MQTT5-4.7.1-2]
+  throw malformed(error); // [MQTT3-4.7.1-2] [MQTT3-4.7.1-3] [MQTT5-4.7.1-1] [MQTT5-4.7.1-2]
 }
 
 /** Subscription Options (§3.8.3.1). */

@@ -161,6 +161,7 @@ test("[MQTT3-4.4.0-1] [MQTT3-4.6.0-1] [MQTT5-4.4.0-1] [MQTT5-4.6.0-1] what is un
     const client = await site.connect("p");
     for (let id = 1; id <= 6; id++) await site.send(client, publish("t", id % 2 === 0 ? 2 : 1, id, `${id}`));
     const sent = reader.take("publish").map(({ messageId, payload }) => `${messageId}=${payload.toString()}`);
+    assert.equal(sent.length, 6);
     await site.gateway.advance(120_000);
     assert.deepEqual(reader.received, []);
     reader.cut();

@@ -7,8 +7,9 @@ import type { IncomingPacket, OutgoingPacket } from "../../src/mqtt/packet.ts";
 import { publishBytes, type PublishOptions, writePublish } from "../../src/mqtt/publish_codec.ts";
 import { ProtocolError } from "../../src/mqtt/reason_codes.ts";
 import { TopicTable } from "../../src/mqtt/topic_table.ts";
+import { variableByteIntegerBytes, writeVariableByteInteger } from "../../src/mqtt/variable_byte_integer.ts";
 import { TestGateway } from "../support/engine.ts";
-import { packet, type Part, properties, text, u16 } from "../support/sequences.ts";
+import { packet, type Part, properties, text, u16, vbi } from "../support/sequences.ts";
 import { test } from "../support/test.ts";
 
 /** What the decoder makes of the bytes, behind a CONNECT of the version; or the reason code it refuses them with. */
@@ -173,6 +174,19 @@ test("[MQTT3-3.3.2-1] [MQTT5-3.3.2-1] the topic name is the first field behind t
     assert.ok(typeof got === "object" && got.type === "publish");
     assert.equal(got.topicName, "a/é");
     assert.deepEqual(written({ topicName: "a/é" }, { qos: 1, packetId: 7 }, version), [...bytes]);
+  }
+});
+
+test("[MQTT5-1.5.5-1] Variable Byte Integers are written in as few bytes as possible", () => {
+  const target = new Uint8Array(5);
+  const bounds = [[0, 1], [127, 1], [128, 2], [16_383, 2], [16_384, 3], [2_097_151, 3], [2_097_152, 4], [
+    268_435_455,
+    4,
+  ]];
+  for (const [value = 0, length] of bounds) {
+    const end = writeVariableByteInteger(value, target, 0);
+    assert.deepEqual([end, variableByteIntegerBytes(value)], [length, length], `${value}`);
+    assert.deepEqual([...target.subarray(0, end)], [...vbi(value)]);
   }
 });
 
