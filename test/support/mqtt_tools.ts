@@ -80,21 +80,22 @@ export async function mosquittoPub(
 }
 
 /** A topic name that no test uses for anything else. */
-const readyTopicName = "test-support/mosquitto_sub-is-ready";
+export const readyTopicName = "test-support/mosquitto_sub-is-ready";
 
 /**
  * Starts mosquitto_sub and waits until it has subscribed. It keeps what it tells about that in a buffer until the first
- * message, so there is one: retained, on a topic name of its own.
+ * message, so there is one: retained, on a topic name of its own. `publisherArgs` are what mosquitto_pub needs to reach it.
  */
 export async function mosquittoSub(
   t: Pick<TestContext, "after">,
   port: number,
   args: readonly string[],
+  publisherArgs: readonly string[] = [],
 ): Promise<Child> {
-  await mosquittoPub(t, port, ["-r", "-q", "1", "-t", readyTopicName, "-m", "ready"]);
+  await mosquittoPub(t, port, [...publisherArgs, "-r", "-q", "1", "-t", readyTopicName, "-m", "ready"]);
   const target = ["-h", "127.0.0.1", "-p", String(port), "-F", "> %t %q %r %p", "-t", readyTopicName];
   const child = spawnChild(t, ["mosquitto_sub", ...target, ...args]);
-  const ready = (line: string): true | undefined => line.startsWith(`> ${readyTopicName} `) || undefined;
+  const ready = (line: string): true | undefined => line.startsWith(`> ${readyTopicName}`) || undefined;
   await child.line("stdout", ready, "mosquitto_sub subscribes");
   return child;
 }
