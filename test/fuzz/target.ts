@@ -5,7 +5,7 @@
 
 /** The input of the case at hand, so that a failure can show it. Keeps the last few, as bytes or text. */
 export class Trail {
-  readonly #inputs: (string | Uint8Array)[] = [];
+  readonly #inputs: { readonly input: string | Uint8Array; readonly who: string }[] = [];
   readonly #max: number;
 
   constructor(max = 12) {
@@ -16,14 +16,15 @@ export class Trail {
     this.#inputs.length = 0;
   }
 
-  add(input: string | Uint8Array): void {
+  /** `who`: where several send. */
+  add(input: string | Uint8Array, who = ""): void {
     if (this.#inputs.length >= this.#max) this.#inputs.shift();
-    this.#inputs.push(input);
+    this.#inputs.push({ input, who });
   }
 
   /** One line per input: bytes in hexadecimal, text in quotes. */
   get lines(): readonly string[] {
-    return this.#inputs.map((input) => typeof input === "string" ? JSON.stringify(input) : toHex(input));
+    return this.#inputs.map(({ input, who }) => who + (typeof input === "string" ? JSON.stringify(input) : toHex(input)));
   }
 }
 

@@ -1,5 +1,6 @@
 /** The fuzz targets by name, each with its share of the time. */
 import { CodecTarget } from "./codec.ts";
+import { ConnectionTarget } from "./connection.ts";
 import type { FuzzTarget } from "./target.ts";
 
 export const targets: readonly {
@@ -9,4 +10,5 @@ export const targets: readonly {
   readonly create: () => FuzzTarget;
 }[] = [
   { name: "codec", share: 3, create: () => new CodecTarget() },
+  { name: "connection", share: 3, create: () => new ConnectionTarget() },
 ];
