@@ -14,7 +14,8 @@ import type { ListenOptions, WebSocketOptions } from "../../src/ports.ts";
 import { peerTlsOf } from "./tls.ts";
 import { toWebSocket } from "./web_socket.ts";
 
-/** MQTT's name, and what clients of MQTT 3.1 say, in the order of our choice. */
+/** MQTT's name, which is what is agreed on, and what clients of MQTT 3.1 say. */
+// [MQTT3-6.0.0-4] [MQTT5-6.0.0-4]
 const subprotocols = ["mqtt", "mqttv3.1"] as const;
 
 /** RFC 6455 §1.3: proves to the client that its request was understood and not merely echoed. */
@@ -77,7 +78,6 @@ function agree(socket: Duplex, { key, subprotocol }: Extract<Decision, { key: st
   const accept = createHash("sha1").update(key + acceptGuid).digest("base64");
   socket.write(
     "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n" +
-      // [MQTT3-6.0.0-4] [MQTT5-6.0.0-4]
       `sec-websocket-accept: ${accept}\r\nsec-websocket-protocol: ${subprotocol}\r\n\r\n`,
   );
 }
