@@ -89,7 +89,7 @@ function entry<T extends Entry["type"]>(
   return record({ type: fc.constant(type), ...fields }) as unknown as fc.Arbitrary<Entry>;
 }
 
-export const delivery: fc.Arbitrary<Delivery> = record({
+const delivery: fc.Arbitrary<Delivery> = record({
   qos,
   retainAsPublished: fc.boolean(),
   subscriptionIds: fc.array(fc.integer({ min: 1, max: 268_435_455 }), { maxLength: 3 }),
