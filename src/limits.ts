@@ -30,6 +30,8 @@ export const LIMITS = {
   packetsPerTurnMax: 1_024,
   /** User properties of one packet: each costs allocations many times its four bytes on the wire. */
   userPropertiesMax: 10_000,
+  /** Topic filters of one SUBSCRIBE or UNSUBSCRIBE: the shortest take four bytes, and a hundred once they are read. */
+  topicFiltersMax: 10_000,
   /** What the operator has clients told: it goes into a CONNACK or DISCONNECT of every one of them. */
   announcedCharactersMax: 1_024,
   /** MQTT 5 §1.5.4: strings and topic names have a two-byte length. */
@@ -85,13 +87,19 @@ export const LIMITS = {
   transactionMaxBytes: 16_777_216,
   /** One fetch: decoding is quadratic beyond. */
   fetchBytes: 1_048_576,
+  /** A fetch never asks for less, however slow the way; a single batch may be larger anyway. */
+  fetchLeastBytes: 16_384,
   /** How long a fetch waits at the broker for data: bounds how long a stop takes. */
   fetchWaitMs: 500,
   /** First and longest pause between attempts to reach Kafka. */
   kafkaRetryMinMs: 250,
   kafkaRetryMaxMs: 10_000,
-  /** A silent half-open link ends at this request time-out. */
+  /**
+   * A silent half-open link ends at this request time-out, at half as much again as a transaction's time-out if that is
+   * shorter, but not before the least of them.
+   */
   kafkaRequestTimeoutMs: 15_000,
+  kafkaRequestTimeoutLeastMs: 2_000,
   /** Kafka's own rule for topic names. */
   kafkaTopicNameMax: 249,
   /** What the first transaction after a start holds at most: how fast the way to Kafka is, is not yet known. */
@@ -106,8 +114,8 @@ export const LIMITS = {
   kafkaTopicsKnownMax: 10_000,
   /** Kafka's limit counts the whole record: what topic name, client identifier and origin take besides the payload. */
   recordOverheadBytes: 1_024,
-  /** Offsets of one look back for our newest marker; doubled until it is found. */
-  markerScanMax: 1_024,
+  /** Offsets of the first look back for our newest marker, doubled until it is found: a slow way takes few bytes. */
+  markerScanMin: 32,
   /** How often the downlink looks for new Kafka topics and partitions. */
   downlinkDiscoverMs: 30_000,
   /** A downlink position that moved without messages (markers, our own records) is committed after this time. */
@@ -450,6 +458,9 @@ function assertRelations(): void {
   assert(limit.ballastBytes >= 2 * limit.writeAheadLogBytes, "ballast ≥ 2 × write-ahead log");
   assert(LOG_MAX_BYTES.min >= 4 * limit.headRoomBytes, "head-room is at most a quarter of the smallest log");
   assert(limit.produceRequestBytes <= limit.transactionMaxBytes, "a transaction holds a produce request");
+  assert(limit.fetchLeastBytes <= limit.fetchBytes, "the least fetch is a fetch");
+  assert(limit.kafkaRequestTimeoutLeastMs <= limit.kafkaRequestTimeoutMs, "least request time-out ≤ request time-out");
+  assert(limit.fetchWaitMs < limit.kafkaRequestTimeoutLeastMs, "a fetch that waits for data does not time out");
   assert(limit.kafkaRetryMinMs <= limit.kafkaRetryMaxMs, "first pause ≤ longest pause");
   assert(limit.transactionLeastBytes <= limit.transactionFirstBytes, "least ≤ first transaction");
   assert(limit.transactionFirstBytes <= limit.transactionMaxBytes, "first ≤ largest transaction");

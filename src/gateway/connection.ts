@@ -5,6 +5,7 @@
 import { LIMITS } from "../limits.ts";
 import type { Limits } from "../limits.ts";
 import { Decoder } from "../mqtt/decoder.ts";
+import type { MessageProperties } from "../mqtt/message.ts";
 import type { ConnackPacket, ConnectPacket, IncomingPacket, ProtocolVersion, PublishPacket } from "../mqtt/packet.ts";
 import { ProtocolError } from "../mqtt/reason_codes.ts";
 import type { Session } from "../mqtt/session.ts";
@@ -304,11 +305,37 @@ export function parkedBytes(packets: readonly IncomingPacket[]): number {
   return packets.reduce((sum, packet) => sum + packetBytes(packet), 0);
 }
 
+/** What holding on to a packet, or to one filter or property of it, costs besides its text. */
+const OBJECT_BYTES = 64;
+
 function packetBytes(packet: IncomingPacket): number {
-  return packet.type === "publish" ? publishWeight(packet) : 64;
+  switch (packet.type) {
+    case "publish":
+      return publishWeight(packet);
+    case "subscribe":
+      return packet.subscriptions.reduce(
+        (sum, { topicFilter }) => sum + OBJECT_BYTES + topicFilter.length,
+        OBJECT_BYTES,
+      );
+    case "unsubscribe":
+      return packet.topicFilters.reduce((sum, topicFilter) => sum + OBJECT_BYTES + topicFilter.length, OBJECT_BYTES);
+    default:
+      return OBJECT_BYTES;
+  }
 }
 
 /** What an inbound message weighs in the limits of its connection. */
 export function publishWeight(packet: PublishPacket): number {
-  return packet.payload.byteLength + packet.topicName.length + 64;
+  const { payload, topicName, properties } = packet;
+  const bytes = payload.byteLength + topicName.length + OBJECT_BYTES;
+  return properties === undefined ? bytes : bytes + propertiesWeight(properties);
+}
+
+function propertiesWeight(properties: MessageProperties): number {
+  const { contentType = "", responseTopic = "", correlationData, userProperties } = properties;
+  let bytes = contentType.length + responseTopic.length + (correlationData?.byteLength ?? 0);
+  if (userProperties !== undefined) {
+    for (const [name, value] of userProperties) bytes += OBJECT_BYTES + name.length + value.length;
+  }
+  return bytes;
 }

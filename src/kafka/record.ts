@@ -6,7 +6,7 @@ import { LIMITS } from "../limits.ts";
 import type { Message, MessageProperties, QoS, UserProperty } from "../mqtt/message.ts";
 import { isUtf8 } from "../mqtt/payload_format.ts";
 import { isReservedTopicName, topicNameError } from "../mqtt/topics.ts";
-import { decodeUtf8, toUtf8, utf8Bytes } from "../mqtt/utf8.ts";
+import { decodeMqttString, hasDiscouragedCharacter, toUtf8, utf8Bytes } from "../mqtt/utf8.ts";
 import { DEAD_LETTER_KAFKA_TOPIC } from "./kafka_names.ts";
 import type { FetchedRecord, ProduceRecord, RecordHeader } from "./kafka_port.ts";
 import { ORIGIN_HEADER, readOrigin, recordChecksum, writeOrigin } from "./origin.ts";
@@ -131,7 +131,7 @@ export type MessageResult =
 
 /**
  * The message of a record. The payload is a view of the record's value. A reserved header whose value is not of its form
- * counts as absent; null and non-UTF-8 values become no property. On a `<->` rule the message is never retained: retained
+ * counts as absent; values that are null or no string of MQTT become no property. On a `<->` rule the message is never retained: retained
  * messages come down on `<-` only. The expiry that is left counts from `nowMs`, which becomes `receivedMs`.
  */
 export function toMessage(
@@ -222,10 +222,11 @@ function readHeaders(headers: readonly RecordHeader[]): ReadHeaders {
 function pushUserProperty(read: ReadHeaders, header: string, value: Uint8Array | null): void {
   const name = header.startsWith(USER_PROPERTY_PREFIX) ? header.slice(USER_PROPERTY_PREFIX.length) : header;
   const text = textOf(value);
-  // What MQTT's strings cannot hold would make a packet that every client must refuse.
-  if (text === undefined || name.includes("\0") || !name.isWellFormed() || utf8Bytes(name) > STRING_BYTES_MAX) {
-    return;
-  }
+  // What MQTT's strings cannot hold would make a packet that every client must refuse; what they SHOULD NOT hold, one that
+  // a strict client closes for, again and again.
+  const isString = !name.includes("\0") && name.isWellFormed() && !hasDiscouragedCharacter(name) &&
+    utf8Bytes(name) <= STRING_BYTES_MAX;
+  if (text === undefined || !isString) return;
   (read.userProperties ??= []).push([name, text]);
 }
 
@@ -267,7 +268,7 @@ function readReserved(read: ReadHeaders, name: string, value: Uint8Array | null)
 }
 
 function textOf(value: Uint8Array | null): string | undefined {
-  return value === null || value.length > STRING_BYTES_MAX ? undefined : decodeUtf8(value, 0, value.length);
+  return value === null || value.length > STRING_BYTES_MAX ? undefined : decodeMqttString(value, 0, value.length);
 }
 
 function secondsOf(text: string | undefined): number | undefined {

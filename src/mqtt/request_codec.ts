@@ -2,6 +2,7 @@
  * Reads the rare packets a client sends after CONNECT: SUBSCRIBE, UNSUBSCRIBE, DISCONNECT and AUTH (MQTT 5 §3.8, §3.10,
  * §3.14, §3.15). A topic filter that is none is refused here; whether this client may have it is not decided here.
  */
+import { LIMITS } from "../limits.ts";
 import type {
   AuthPacket,
   DisconnectPacket,
@@ -12,7 +13,7 @@ import type {
 } from "./packet.ts";
 import { malformed, type PacketReader, protocolBreach } from "./packet_reader.ts";
 import { PROPERTY_PLACE, readProperties } from "./property_table.ts";
-import { REASON, UnansweredError } from "./reason_codes.ts";
+import { ProtocolError, REASON, UnansweredError } from "./reason_codes.ts";
 import { isPlainFilter, topicFilterError } from "./topics.ts";
 
 /** What a client may say in DISCONNECT (§3.14.2.1). */
@@ -38,6 +39,7 @@ export function readSubscribe(reader: PacketReader, version: ProtocolVersion): S
   const properties = version === 5 ? readProperties(reader, PROPERTY_PLACE.subscribe) : undefined;
   const subscriptions: SubscriptionRequest[] = [];
   while (reader.remaining > 0) {
+    checkCount(subscriptions.length);
     const topicFilter = readTopicFilter(reader);
     subscriptions.push(subscriptionRequest(topicFilter, reader.byte(), version));
   }
@@ -50,7 +52,10 @@ export function readUnsubscribe(reader: PacketReader, version: ProtocolVersion):
   const packetId = readRequestId(reader);
   if (version === 5) readProperties(reader, PROPERTY_PLACE.unsubscribe);
   const topicFilters: string[] = [];
-  while (reader.remaining > 0) topicFilters.push(readTopicFilter(reader));
+  while (reader.remaining > 0) {
+    checkCount(topicFilters.length);
+    topicFilters.push(readTopicFilter(reader));
+  }
   // [MQTT3-3.10.3-2] [MQTT5-3.10.3-2]
   if (topicFilters.length === 0) throw malformed("An UNSUBSCRIBE must have a topic filter");
   return { type: "unsubscribe", packetId, topicFilters };
@@ -109,6 +114,12 @@ function readRequestId(reader: PacketReader): number {
   const packetId = reader.uint16();
   if (packetId === 0) throw malformed("The packet identifier of a request must not be 0");
   return packetId;
+}
+
+/** Before one more topic filter is read. */
+function checkCount(count: number): void {
+  if (count < LIMITS.topicFiltersMax) return;
+  throw new ProtocolError(REASON.implementationSpecificError, "The packet has too many topic filters");
 }
 
 /** A text that is no topic filter is malformed; 0x8F is for those that are correctly formed but not allowed. */

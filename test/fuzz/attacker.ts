@@ -55,7 +55,9 @@ export class Attacker {
     const { version } = transport;
     const answer = this.#answers.shift();
     if (answer !== undefined) return this.#send(transport, clientBytes(answer, version));
-    if (!this.#hasConnected && random.chance(0.95)) return this.#connect(transport);
+    const isFirst = !this.#hasConnected;
+    this.#hasConnected = true;
+    if (isFirst && random.chance(0.95)) return this.#connect(transport);
     const packet = packetOf(random, version, this.#options.words);
     // Which is the end of the connection, and there are other ways to it.
     if ((packet.type === "connect" || packet.type === "disconnect") && random.chance(0.8)) return;
@@ -90,7 +92,6 @@ export class Attacker {
     const connect = isScram
       ? { ...drawn, authenticationMethod: SCRAM.method, authenticationData: new ScramClient(SCRAM).first }
       : drawn;
-    this.#hasConnected = true;
     transport.packetBytesMax = connect.maximumPacketBytes ?? Number.POSITIVE_INFINITY;
     const bytes = clientBytes(connect, version);
     const isDamaged = random.chance(0.05);
@@ -101,9 +102,9 @@ export class Attacker {
 
   #send(transport: HostileTransport, packet: Uint8Array): void {
     const { random, trail, name } = this.#options;
-    const bytes = transport.overWebSocket
-      ? webSocketFrames(random, packet, { isBroken: random.chance(0.01) })
-      : packet;
+    const isBroken = transport.overWebSocket && random.chance(0.01);
+    const bytes = transport.overWebSocket ? webSocketFrames(random, packet, { isBroken }) : packet;
+    if (isBroken) transport.packetBytesMax = Number.POSITIVE_INFINITY; // it may have been the CONNECT
     trail.add(bytes, `${name} v${transport.version} `);
     this.sent++;
     const cut = random.chance(0.2) ? random.below(bytes.byteLength + 1) : bytes.byteLength;

@@ -144,7 +144,9 @@ export function connectOf(random: Random, version: ProtocolVersion, words: Vocab
 
 function authenticationDataOf(random: Random): Uint8Array {
   return random.chance(0.5)
-    ? new TextEncoder().encode(random.pick(["n,,n=alice,r=abc", "n,,n=eve,r=", "y,,n=,r=x", "c=biws,r=abc,p=AAAA", "n,a=b,n=c"]))
+    ? new TextEncoder().encode(
+      random.pick(["n,,n=alice,r=abc", "n,,n=eve,r=", "y,,n=,r=x", "c=biws,r=abc,p=AAAA", "n,a=b,n=c"]),
+    )
     : binaryOf(random);
 }
 

@@ -92,7 +92,11 @@ const properties = new Bytes();
  * The packet in the version. `foreign`: bytes behind the packet's own properties, as they are; what has none by then gets
  * them. For PUBLISH and acknowledgements, whose encoders take none, it does nothing.
  */
-export function clientBytes(packet: IncomingPacket, version: ProtocolVersion, foreign: Uint8Array = NOTHING): Uint8Array {
+export function clientBytes(
+  packet: IncomingPacket,
+  version: ProtocolVersion,
+  foreign: Uint8Array = NOTHING,
+): Uint8Array {
   body.clear();
   properties.clear();
   switch (packet.type) {
@@ -206,7 +210,9 @@ function writeMessageProperties(from: MessageProperties): void {
     else if (id === PROPERTY.correlationData) binaryProperty(id, from.correlationData);
     else if (id === PROPERTY.userProperty) userProperty(userProperties[user++] ?? ["", ""]);
   }
-  if (from.messageExpirySeconds !== undefined) numberProperty(PROPERTY.messageExpiryInterval, from.messageExpirySeconds);
+  if (from.messageExpirySeconds !== undefined) {
+    numberProperty(PROPERTY.messageExpiryInterval, from.messageExpirySeconds);
+  }
 }
 
 function publishOf(packet: PublishPacket, version: ProtocolVersion): Uint8Array {

@@ -81,12 +81,20 @@ export class CodecTarget implements FuzzTarget {
     if (options.cuts.length > 0) {
       const split = this.#decode(stream, options.cuts);
       assert.equal(split.error?.message, whole.error?.message, "the same breach in every split");
-      assertSameBytes(joined(...split.packets.map((packet) => clientBytes(packet, version))), written, "the same split");
+      assertSameBytes(
+        joined(...split.packets.map((packet) => clientBytes(packet, version))),
+        written,
+        "the same split",
+      );
     }
     if (!options.isSound && whole.packets.length > 0) {
       const again = this.#decode(written, []);
       assert.equal(again.error, undefined, "what we accept we accept in its shortest form");
-      assertSameBytes(joined(...again.packets.map((packet) => clientBytes(packet, version))), written, "nothing is lost");
+      assertSameBytes(
+        joined(...again.packets.map((packet) => clientBytes(packet, version))),
+        written,
+        "nothing is lost",
+      );
     }
     if (options.withOracle) this.#compare(stream, whole.packets);
   }

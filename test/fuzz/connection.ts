@@ -29,7 +29,11 @@ const SESSION_EXPIRY_SECONDS = 60;
 /** What the log holds of nothing: the entry that says that the process has started, and what is not yet swept. */
 const ROWS_LEFT_MAX = 3;
 
-const WORDS = { ...VOCABULARY, clientIds: ["x", "y", "z", ""], authenticationMethods: [SCRAM.method, SCRAM.method, "m"] };
+const WORDS = {
+  ...VOCABULARY,
+  clientIds: ["x", "y", "z", ""],
+  authenticationMethods: [SCRAM.method, SCRAM.method, "m"],
+};
 
 const scramUsers = parseScramFile(scramLine(SCRAM.user, SCRAM.password));
 assert.ok("users" in scramUsers);
@@ -186,7 +190,11 @@ class Siege {
     await gateway.advance(LIMITS.lingerMs + 2_000);
     const { engine, disk, platform } = gateway;
     const { sessions, retained, subscriptionCount, waiting } = engine.log.state;
-    assert.deepEqual([sessions.size, [...retained.entries()].length, subscriptionCount, waiting], [0, 0, 0, 0], "sizes");
+    assert.deepEqual(
+      [sessions.size, [...retained.entries()].length, subscriptionCount, waiting],
+      [0, 0, 0, 0],
+      "sizes",
+    );
     assert.ok(platform.clock.timerCount <= 2, `${platform.clock.timerCount} timers are left`);
     await gateway.stop(); // with every snapshot, so that no row is needed to start
     await gateway.start();

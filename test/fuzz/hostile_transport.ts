@@ -105,8 +105,14 @@ export class HostileTransport implements Transport {
 
   #check({ firstByte }: ServerFrame, packetBytes: number): void {
     const types = this.version === 5 ? SERVER_TYPES_5 : SERVER_TYPES;
-    assert.ok(types.has(firstByte >> 4), `the gateway sends packets of type ${firstByte >> 4} in version ${this.version}`);
-    assert.ok(packetBytes <= this.packetBytesMax, `${packetBytes} bytes to a client that takes ${this.packetBytesMax}`);
+    assert.ok(
+      types.has(firstByte >> 4),
+      `the gateway sends packets of type ${firstByte >> 4} in version ${this.version}`,
+    );
+    assert.ok(
+      packetBytes <= this.packetBytesMax,
+      `type ${firstByte >> 4}: ${packetBytes} bytes to a client that takes ${this.packetBytesMax}`,
+    );
   }
 }
 
@@ -125,7 +131,11 @@ function frameAt(bytes: Uint8Array, at: number): ServerFrame | undefined {
 }
 
 /** The bytes in masked binary frames; some of them broken. */
-export function webSocketFrames(random: Random, bytes: Uint8Array, { isBroken }: { readonly isBroken: boolean }): Uint8Array {
+export function webSocketFrames(
+  random: Random,
+  bytes: Uint8Array,
+  { isBroken }: { readonly isBroken: boolean },
+): Uint8Array {
   const parts: Uint8Array[] = [];
   const cut = random.chance(0.3) ? random.below(bytes.byteLength + 1) : bytes.byteLength;
   const pieces = cut === bytes.byteLength ? [bytes] : [bytes.subarray(0, cut), bytes.subarray(cut)];

@@ -31,7 +31,9 @@ const shares = chosen.reduce((sum, { share }) => sum + share, 0);
 const totals: Figures[] = [];
 for (const { create, share } of chosen) {
   const deadlineMs = minutes * 60_000 * share / shares;
-  totals.push(await runTarget(create(), { seed, deadlineMs, runs, print: (line) => void process.stdout.write(line + "\n") }));
+  totals.push(
+    await runTarget(create(), { seed, deadlineMs, runs, print: (line) => void process.stdout.write(line + "\n") }),
+  );
 }
 const cases = totals.reduce((sum, each) => sum + each.cases, 0);
 const failures = totals.reduce((sum, each) => sum + each.failures, 0);

@@ -31,7 +31,9 @@ export function disagreement(ours: IncomingPacket, theirs: Packet): string | und
     .find(([name, value]) => !same(value, foreign[name]));
   return differing === undefined
     ? undefined
-    : `${ours.type}.${differing[0]}: ${JSON.stringify(differing[1])} here, ${JSON.stringify(foreign[differing[0]])} there`;
+    : `${ours.type}.${differing[0]}: ${JSON.stringify(differing[1])} here, ${
+      JSON.stringify(foreign[differing[0]])
+    } there`;
 }
 
 function expected(packet: IncomingPacket): Foreign {

@@ -46,6 +46,10 @@ export async function runTarget(target: FuzzTarget, options: RunOptions): Promis
   const trail = new Trail();
   let [cases, failures, seed, turnMs] = [0, 0, options.seed, startMs];
   let warm: Level | undefined;
+  // What the gateway throws where nobody waits for it would be the end of its process.
+  let uncaught: (error: unknown) => void = () => {};
+  const onUncaught = (error: unknown): void => uncaught(error);
+  process.on("uncaughtException", onUncaught).on("unhandledRejection", onUncaught);
   for (;;) {
     const nowMs = performance.now();
     if (nowMs - startMs >= deadlineMs || failures >= FAILURES_MAX) break;
@@ -53,7 +57,9 @@ export async function runTarget(target: FuzzTarget, options: RunOptions): Promis
     if (warm === undefined && nowMs - startMs >= deadlineMs * WARM_PART) warm = measure();
     try {
       const done = target.run(seed, trail);
-      cases += typeof done === "number" ? done : await done;
+      cases += typeof done === "number"
+        ? done
+        : await Promise.race([done, new Promise<never>((_, reject) => uncaught = reject)]);
     } catch (error) {
       failures++;
       print(failureText(target, seed, trail, error));
@@ -63,6 +69,7 @@ export async function runTarget(target: FuzzTarget, options: RunOptions): Promis
     turnMs = nowMs;
     await new Promise((resolve) => setImmediate(resolve));
   }
+  process.off("uncaughtException", onUncaught).off("unhandledRejection", onUncaught);
   const seconds = (performance.now() - startMs) / 1_000;
   const { user, system } = process.cpuUsage(cpu);
   const problems = runs === undefined ? [...reached(target), ...growth(warm, deadlineMs)] : [];

@@ -24,7 +24,9 @@ export class Trail {
 
   /** One line per input: bytes in hexadecimal, text in quotes. */
   get lines(): readonly string[] {
-    return this.#inputs.map(({ input, who }) => who + (typeof input === "string" ? JSON.stringify(input) : toHex(input)));
+    return this.#inputs.map(({ input, who }) =>
+      who + (typeof input === "string" ? JSON.stringify(input) : toHex(input))
+    );
   }
 }
 

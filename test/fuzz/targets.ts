@@ -1,6 +1,9 @@
 /** The fuzz targets by name, each with its share of the time. */
 import { CodecTarget } from "./codec.ts";
 import { ConnectionTarget } from "./connection.ts";
+import { ConfigTarget } from "./config.ts";
+import { RecordsTarget } from "./records.ts";
+import { RoutesTarget } from "./routes.ts";
 import type { FuzzTarget } from "./target.ts";
 
 export const targets: readonly {
@@ -11,4 +14,7 @@ export const targets: readonly {
 }[] = [
   { name: "codec", share: 3, create: () => new CodecTarget() },
   { name: "connection", share: 3, create: () => new ConnectionTarget() },
+  { name: "routes", share: 1, create: () => new RoutesTarget() },
+  { name: "records", share: 1, create: () => new RecordsTarget() },
+  { name: "config", share: 1, create: () => new ConfigTarget() },
 ];

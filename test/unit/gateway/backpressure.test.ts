@@ -20,8 +20,16 @@ const FLOODS: readonly {
   readonly name: string;
   readonly packet: Packet;
   readonly answer: Packet["cmd"] | undefined;
+  /** 4 unless told otherwise. */
+  readonly version?: 5;
 }[] = [
   { name: "retained QoS 0", packet: publish("r", 0, 0, "x".repeat(5_000), { retain: true }), answer: undefined },
+  {
+    name: "properties",
+    packet: publish("r", 0, 0, "x", { retain: true, properties: { userProperties: { k: "v".repeat(5_000) } } }),
+    answer: undefined,
+    version: 5,
+  },
   { name: "QoS 1", packet: publish("t", 1, 1, "x".repeat(5_000)), answer: "puback" },
   { name: "SUBSCRIBE", packet: subscribe(LONG_FILTER, 1), answer: "suback" },
   {
@@ -39,19 +47,26 @@ async function flood(
   connection: TestConnection,
   packet: Packet,
 ): Promise<{ readonly count: number; readonly pause: Promise<void> }> {
-  const bytes = Uint8Array.from(mqttPacket.generate(packet, { protocolVersion: 4 }));
+  const bytes = Uint8Array.from(mqttPacket.generate(packet, { protocolVersion: connection.version }));
   for (let count = 1; count < 10 * BYTES_MAX / 64; count++) {
     const pause = connection.receiving?.receive(bytes);
-    if (pause !== undefined && count % LIMITS.packetsPerTurnMax !== 0) return { count, pause };
+    if (pause !== undefined && count % LIMITS.packetsPerTurnMax !== 0) {
+      assert.ok((count - 1) * bytes.byteLength <= BYTES_MAX, `${count} packets of ${bytes.byteLength} bytes are taken`);
+      return { count, pause };
+    }
     if (pause !== undefined) await gateway.quiet(); // only the end of its share of a turn
   }
   throw new Error(`${packet.cmd} is taken without end`);
 }
 
-for (const { name, packet, answer } of FLOODS) {
+for (const { name, packet, answer, version } of FLOODS) {
   test(`a flood of ${name} while the disk is slow costs bounded memory, and only its sender waits`, async () => {
     const gateway = await TestGateway.start({ limits: LIMIT });
-    const greedy = await gateway.connect({ clientId: "greedy", clean: false });
+    const greedy = await gateway.connect({
+      clientId: "greedy",
+      clean: false,
+      ...(version === undefined ? {} : { protocolVersion: version }),
+    });
     const other = await gateway.connect({ clientId: "other" });
     greedy.send({ cmd: "pingreq" });
     gateway.disk.hold();

@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
+import type { Packet } from "mqtt-packet";
 import { LIMITS } from "../../../src/limits.ts";
 import { TestGateway } from "../../support/engine.ts";
 import type { TestConnection } from "../../support/engine.ts";
@@ -234,4 +235,21 @@ test("what is on its way to a slow disk counts as used: publishes are refused in
   gateway.disk.release();
   await gateway.quiet();
   assert.equal(publisher.take("puback").length, accepted);
+});
+
+test("SUBSCRIBE and UNSUBSCRIBE behind a waiting PUBLISH weigh what they hold, and too much of them closes", async () => {
+  const filters = Array.from({ length: 500 }, (_, index) => `f/${index}`);
+  const requests: readonly Packet[] = [
+    { cmd: "subscribe", messageId: 2, subscriptions: filters.map((topic) => ({ topic, qos: 1 as const })) },
+    { cmd: "unsubscribe", messageId: 2, unsubscriptions: filters },
+  ];
+  for (const request of requests) {
+    const { gateway, publisher } = await fullGateway();
+    publisher.send(publish("t", 1, 1001, "first"));
+    const enough = Math.ceil(LIMITS.parkedLookaheadBytes / (64 * filters.length)) + 1;
+    for (let count = 0; count < enough; count++) publisher.send(request);
+    await gateway.quiet();
+    assert.ok(publisher.isEnded, `${enough} times ${request.cmd}`);
+    assert.equal(gateway.engine.gateway.counters.parked, 0);
+  }
 });

@@ -433,3 +433,17 @@ test("any record at all becomes a message that MQTT can carry, a skip or a sente
   );
   assert.ok(messages > 300, `${messages} of 2,000 became messages`);
 });
+
+test("control characters, for which strict clients close, get into no string that MQTT delivers", () => {
+  const control = bytes("a\u0007b");
+  const found = properties([
+    ["mqtt-content-type", control],
+    ["mqtt-response-topic", control],
+    ["x", control],
+    ["na\u0001me", bytes("y")],
+    ["kept", bytes("z")],
+  ]);
+  assert.deepEqual(found, { userProperties: [["kept", "z"]] });
+  assert.ok("error" in down(fetched({ key: control })));
+  assert.ok("error" in down(fetched({ key: null, headers: [["mqtt-topic", control]] })));
+});

@@ -348,6 +348,14 @@ test("user properties are limited in number", () => {
   refuses(5, 0x83, new Uint8Array([0x30, ...vbi(bytes.length), ...bytes]));
 });
 
+test("the topic filters of a packet are limited in number", () => {
+  const count = LIMITS.topicFiltersMax + 1;
+  const subscribe = [0, 1, ...Array.from({ length: count }, () => [0, 1, 97, 0]).flat()];
+  refuses(4, 0x83, new Uint8Array([0x82, ...vbi(subscribe.length), ...subscribe]));
+  const unsubscribe = [0, 1, ...Array.from({ length: count }, () => [0, 1, 97]).flat()];
+  refuses(4, 0x83, new Uint8Array([0xa2, ...vbi(unsubscribe.length), ...unsubscribe]));
+});
+
 test("acknowledgements have the reason codes of their type and no bytes too many", () => {
   refuses(4, MALFORMED, packet(0x40, 0, 1, 0));
   refuses(4, MALFORMED, packet(0x40, 1));
