@@ -4,7 +4,7 @@ import { Buffer } from "node:buffer";
 import { TestGateway } from "../support/engine.ts";
 import { publish, subscribe, texts } from "../support/packets.ts";
 import { test } from "../support/test.ts";
-import { bytesTo, inBothVersions } from "../support/versions.ts";
+import { bytesTo, connackOf, inBothVersions } from "../support/versions.ts";
 
 const WILL = { topic: "will", payload: Buffer.from("dead"), qos: 1, retain: false } as const;
 
@@ -50,7 +50,9 @@ test("[MQTT3-3.1.2-10] [MQTT3-3.14.4-3] [MQTT5-3.1.2-10] [MQTT5-3.14.4-3] a will
 test("[MQTT3-3.1.2-12] without a will nothing is published", () =>
   inBothVersions(async (site) => {
     const watcher = await site.subscriber("watcher", "#", 0);
-    (await site.connect("c")).cut();
+    const client = await site.connect("c");
+    assert.equal(connackOf(client).code, 0);
+    client.cut();
     await site.gateway.advance(1_000);
     assert.deepEqual(watcher.take("publish"), []);
   }));
