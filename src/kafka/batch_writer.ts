@@ -54,7 +54,7 @@ export class BatchWriter {
   /** Next sequence number by partition; absent means 0. */
   readonly #sequences = new Map<string, number>();
   /** Why the newest produce was put off, for the text when time is over. */
-  #lastAnswer = "";
+  #lastAnswer: unknown;
 
   constructor(environment: ProducerEnvironment, identity: ProducerIdentity) {
     this.#environment = environment;
@@ -89,11 +89,11 @@ export class BatchWriter {
 
   #retriesOver(open: readonly (readonly ProduceRecord[])[]): TributaryError {
     const record = open[0]?.[0];
-    const where = `partition ${record?.partition ?? -1} of topic "${record?.kafkaTopic ?? ""}"`;
-    return new TributaryError(
-      "kafka.unreachable",
-      `Cannot write to ${where}: ${this.#lastAnswer || "no leader"} until the transaction's time-out`,
-    );
+    const doing = `write to partition ${record?.partition ?? -1} of topic "${record?.kafkaTopic ?? ""}"`;
+    const answer = this.#lastAnswer;
+    const why = answer === undefined ? `Cannot ${doing}: it has no leader` : kafkaError(doing, answer).message;
+    // Whatever the answer means elsewhere: here it was one of those that pass.
+    return new TributaryError("kafka.unreachable", `${why}, until the transaction's time-out`, { cause: answer });
   }
 
   async #byLeader(
@@ -153,7 +153,7 @@ export class BatchWriter {
         if (left.length > 0) again.push([...left.flat(), ...group.slice(middle)]);
         else again.push(...right);
       } else if (protocolErrors(answer).some((id) => PRODUCE_AGAIN.has(id))) {
-        this.#lastAnswer = protocolErrors(answer).join(", ");
+        this.#lastAnswer = answer;
         again.push(group);
       } else {
         const first = group[0];

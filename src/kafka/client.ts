@@ -6,6 +6,7 @@
 import { BrokerConnections, checkClientOptions, type KafkaClientOptions } from "./broker_connections.ts";
 import { backoffMs, Cluster, delay } from "./cluster.ts";
 import { fetchRaw } from "./fetch_raw.ts";
+import { FetchSize } from "./fetch_size.ts";
 import { kafkaError, protocolErrors } from "./kafka_errors.ts";
 import { type KafkaPackage, loadKafkaPackage } from "./kafka_package.ts";
 import type {
@@ -43,6 +44,7 @@ class RealKafkaClient implements KafkaClient {
   readonly #connections: BrokerConnections;
   readonly #fetchConnections: BrokerConnections;
   readonly #cluster: Cluster;
+  readonly #fetchSize: FetchSize;
   readonly #producers = new Set<TransactionalProducer>();
 
   constructor(kafka: KafkaPackage, options: KafkaClientOptions) {
@@ -51,16 +53,19 @@ class RealKafkaClient implements KafkaClient {
     this.#connections = new BrokerConnections(kafka, options);
     this.#fetchConnections = new BrokerConnections(kafka, options);
     this.#cluster = new Cluster(kafka, this.#connections, options);
+    this.#fetchSize = new FetchSize(options);
   }
 
   async openProducer(
     options: { readonly transactionalId: string; readonly timeoutMs: number },
   ): Promise<KafkaProducer> {
+    // On a slow way one request may take as long as the whole transaction: ended earlier, it would never arrive.
+    const requestTimeoutMs = Math.max(this.#options.requestTimeoutMs, options.timeoutMs);
     const producer = await TransactionalProducer.open({
       kafka: this.#kafka,
-      connections: new BrokerConnections(this.#kafka, this.#options),
+      connections: new BrokerConnections(this.#kafka, { ...this.#options, requestTimeoutMs }),
       cluster: this.#cluster,
-      requestTimeoutMs: this.#options.requestTimeoutMs,
+      requestTimeoutMs,
       clock: this.#options.clock,
     }, options);
     this.#producers.add(producer);
@@ -186,6 +191,8 @@ class RealKafkaClient implements KafkaClient {
         connections: this.#fetchConnections,
         cluster: this.#cluster,
         requestTimeoutMs: this.#options.requestTimeoutMs,
+        size: this.#fetchSize,
+        clock: this.#options.clock,
       },
       requests,
       options,

@@ -6,7 +6,8 @@ import { LIMITS } from "../limits.ts";
 import { Downlink, type DownlinkFigures, type DownlinkState } from "./downlink.ts";
 import type { EdgeParts } from "./edge_ports.ts";
 import { literalUplinkTopics, Topics } from "./topics.ts";
-import { Uplink, type UplinkFigures, type UplinkState } from "./uplink.ts";
+import { Uplink } from "./uplink.ts";
+import type { UplinkFigures, UplinkState } from "./uplink_figures.ts";
 
 export type { EdgeParts, EdgeSettings } from "./edge_ports.ts";
 

@@ -5,6 +5,7 @@
 
 import { type BrokerConnections, describeAddress } from "./broker_connections.ts";
 import type { Cluster } from "./cluster.ts";
+import type { FetchSize } from "./fetch_size.ts";
 import { isAnswer, kafkaError, responseOf } from "./kafka_errors.ts";
 import type {
   FetchResponse,
@@ -22,12 +23,11 @@ import type {
   Isolation,
   RecordHeader,
 } from "./kafka_port.ts";
+import type { Clock } from "../ports.ts";
 
 /** The broker sends the list of aborted transactions only to readers of this isolation. */
 const READ_COMMITTED = 1;
 const READ_UNCOMMITTED = 0;
-/** Decoding takes O(size² / 64 KiB): beyond 1 MiB it blocks the event loop. */
-const FETCH_BYTES_MAX = 1024 * 1024;
 /** The only record format since Kafka 0.11. */
 const MAGIC = 2;
 const LOG_APPEND_TIME = 1 << 3;
@@ -152,6 +152,8 @@ export interface FetchEnvironment {
   readonly connections: BrokerConnections;
   readonly cluster: Cluster;
   readonly requestTimeoutMs: number;
+  readonly size: FetchSize;
+  readonly clock: Clock;
 }
 
 interface FetchOptions {
@@ -230,13 +232,14 @@ async function fetchFrom(
   requests: readonly FetchRequest[],
   options: FetchOptions,
 ): Promise<readonly FetchedPartition[]> {
-  const { kafka, connections, cluster } = environment;
+  const { kafka, connections, cluster, size, clock } = environment;
   const address = cluster.addressOf(nodeId);
   if (address === undefined) return requests.map((request) => failed(request, { kind: "not-leader" }));
-  const maxBytes = Math.min(options.maxBytes, FETCH_BYTES_MAX);
+  const maxBytes = Math.min(options.maxBytes, size.bytes);
   const doing = `read from broker ${describeAddress(address)}`;
   const connection = await connections.get(address);
   let response: FetchResponse;
+  const startedMs = clock.nowMs();
   try {
     response = await kafka.fetchV13.api.async(
       connection,
@@ -252,10 +255,14 @@ async function fetchFrom(
     );
   } catch (error) {
     const partial = responseOf(error);
-    if (partial === undefined || !isAnswer(error)) throw kafkaError(doing, error);
+    if (partial === undefined || !isAnswer(error)) {
+      size.failed(clock.nowMs() - startedMs);
+      throw kafkaError(doing, error);
+    }
     response = partial as FetchResponse; // what the codec of this request built: good partitions beside the bad one
     if (response.errorCode !== 0) throw kafkaError(doing, error);
   }
+  size.answered(clock.nowMs() - startedMs);
   return await sortOut(cluster, requests, response);
 }
 

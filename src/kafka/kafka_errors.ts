@@ -101,6 +101,14 @@ const MISCONFIGURED: Readonly<Record<string, string>> = {
   SASL_AUTHENTICATION_FAILED: "the broker refuses user, password or token",
 };
 
+/** Kafka itself is not whole; it may heal, but an operator should know what it lacks. */
+const NOT_WHOLE: Readonly<Record<string, string>> = {
+  NOT_ENOUGH_REPLICAS: "fewer replicas are in sync than the topic's min.insync.replicas",
+  NOT_ENOUGH_REPLICAS_AFTER_APPEND: "fewer replicas are in sync than the topic's min.insync.replicas",
+  COORDINATOR_NOT_AVAILABLE:
+    "Kafka's own topic __transaction_state has no leader, or fewer replicas in sync than transaction.state.log.min.isr",
+};
+
 const TLS_CODE = /^(ERR_TLS|ERR_SSL|CERT_|UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO|HOSTNAME_MISMATCH|ERR_OSSL|EPROTO)/;
 const TLS_TEXT = /certificate|requires TLS|tls handshake|invalid peer|alert/i;
 
@@ -141,6 +149,9 @@ export function kafkaError(doing: string, error: unknown): TributaryError {
   if (ids.some((id) => REJECTED.has(id))) return make("kafka.rejected", `Kafka refuses the record (${reason})`);
   for (const id of ids) {
     if (MISCONFIGURED[id] !== undefined) return make("kafka.misconfigured", `${MISCONFIGURED[id]} (${reason})`);
+  }
+  for (const id of ids) {
+    if (NOT_WHOLE[id] !== undefined) return make("kafka.unreachable", `${NOT_WHOLE[id]} (${reason})`);
   }
   if (ids.length > 0) return make("kafka.unreachable", reason);
   if (leaves.some((leaf) => leaf.code === "PLT_KFK_AUTHENTICATION")) {

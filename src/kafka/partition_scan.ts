@@ -26,7 +26,7 @@ export async function newestRecord(
   matches: (record: FetchedRecord) => boolean,
 ): Promise<FetchedRecord | undefined> {
   let to = options.end;
-  for (let window: number = LIMITS.markerScanMax; to > options.start; window *= 2) {
+  for (let window: number = LIMITS.markerScanMin; to > options.start; window *= 2) {
     const from = Math.max(options.start, to - window);
     const found = await newestWithin(options, { from, to, matches });
     if (found !== undefined) return found;

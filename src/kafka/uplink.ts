@@ -12,10 +12,12 @@ import { type Finding, type Marker, markerRecord } from "./marker.ts";
 import { type MarkerSource, newestMarker } from "./marker_reader.ts";
 import { OldestWaiting } from "./oldest_waiting.ts";
 import { Refusals } from "./refusals.ts";
+import { SlowMessage } from "./slow_message.ts";
 import { TopicBook } from "./topic_book.ts";
 import { TransactionSize } from "./transaction_size.ts";
 import { composeBatch, type UplinkBatch } from "./uplink_batch.ts";
 import { type StartedUplink, startUplink, transactionalId } from "./uplink_start.ts";
+import type { UplinkFigures, UplinkState } from "./uplink_figures.ts";
 import { alarmText, CLOCK_AHEAD_TEXT, supersededText } from "./uplink_texts.ts";
 import { Backoff, Wakeup } from "./waiting.ts";
 
@@ -24,26 +26,6 @@ export interface UplinkParts extends EdgeParts {
   readonly prepare: () => Promise<void>;
   /** Kafka topics of uplink rules without captures. */
   readonly literalTopics: readonly string[];
-}
-
-/** `superseded`: another gateway of this site has taken over; this one sends nothing more. */
-export type UplinkState = "starting" | "running" | "waiting" | "superseded" | "stopped";
-
-export interface UplinkFigures {
-  readonly connected: boolean;
-  /** Everything routed up to here is in Kafka. */
-  readonly position: number;
-  /** Age of the oldest message that waits for Kafka; 0 when none does. */
-  readonly lagSeconds: number;
-  /** Committed to Kafka by this process, without markers. */
-  readonly records: number;
-  readonly deadLetters: number;
-  /** Messages that went only into the loss ledger. */
-  readonly ledgerOnly: number;
-  readonly transactionsCommitted: number;
-  readonly transactionsFailed: number;
-  /** Bytes that the next transaction may hold. */
-  readonly transactionBytes: number;
 }
 
 /** How far the clock is assumed to be ahead when Kafka refuses even a marker: brokers take an hour. */
@@ -56,6 +38,7 @@ export class Uplink {
   readonly #book: TopicBook;
   readonly #refusals = new Refusals();
   readonly #size: TransactionSize;
+  readonly #slow: SlowMessage;
   readonly #source: MarkerSource;
   readonly #literalTopics: ReadonlySet<string>;
   #state: UplinkState = "starting";
@@ -68,7 +51,11 @@ export class Uplink {
   #fenced = false;
   /** Messages in the ledger only, whose position Kafka has not passed yet. */
   readonly #inLedger = new Set<number>();
+  /** Messages given up for lack of space up to here are in the ledger, on disk. */
+  #droppedThrough = 0;
   readonly #oldest: OldestWaiting;
+  /** The last transaction with messages failed. */
+  #isStuck = false;
   /** The last transaction took everything there was: the next may wait for company. */
   #drained = true;
   /** Kafka's clock is behind ours by more than it allows. */
@@ -83,7 +70,9 @@ export class Uplink {
     this.#backoff = new Backoff(parts.platform);
     this.#oldest = new OldestWaiting(parts.log);
     this.#book = new TopicBook(parts.client, parts.platform.clock);
-    this.#size = new TransactionSize({ timeoutMs: parts.settings.transactionTimeoutMs });
+    const timeoutMs = parts.settings.transactionTimeoutMs;
+    this.#size = new TransactionSize({ timeoutMs });
+    this.#slow = new SlowMessage({ timeoutMs });
     this.#literalTopics = new Set([...parts.literalTopics, DEAD_LETTER_KAFKA_TOPIC]);
     const { client, site } = parts;
     this.#source = { client, site, wakeup: this.#wakeup, onWait: (sentence) => this.#wait(sentence) };
@@ -197,9 +186,14 @@ export class Uplink {
     this.#size.empty(clock.nowMs() - startedMs);
     this.#claimed = true;
     this.#reached(resume.after, []);
+    // While messages fail, a marker that gets through is no reason to say that all is well.
+    if (!this.#isStuck) this.#runs();
+  }
+
+  #runs(): void {
     if (this.#state !== "running") {
-      const fields = { position: resume.after, finding: resume.finding };
-      this.#parts.tell("info", "uplink.running", `Kafka has everything up to position ${resume.after}`, fields);
+      const position = this.#position;
+      this.#parts.tell("info", "uplink.running", `Kafka has everything up to position ${position}`, { position });
     }
     this.#state = "running";
     this.#sentence = undefined;
@@ -211,6 +205,8 @@ export class Uplink {
     if (!log.reader.hasRouted(this.#position + 1)) {
       this.#oldest.set(undefined);
       this.#drained = true;
+      this.#isStuck = false;
+      this.#runs();
       await this.#wakeup.idle();
       return undefined;
     }
@@ -244,9 +240,13 @@ export class Uplink {
       await started.producer.transact(records, { maxRequestBytes: LIMITS.produceRequestBytes });
     } catch (error) {
       this.#counts.transactionsFailed++;
-      this.#size.failed({ bytes: page.bytes, durationMs: platform.clock.nowMs() - startedMs });
-      if (error instanceof TributaryError) this.#judge(batch, error);
-      throw error;
+      const durationMs = platform.clock.nowMs() - startedMs;
+      this.#size.failed({ bytes: page.bytes, durationMs });
+      this.#isStuck = true;
+      if (!(error instanceof TributaryError)) throw error;
+      this.#judge(batch, error);
+      const slow = this.#slow.failed(page, { error, durationMs });
+      throw slow === undefined ? error : new TributaryError(error.code, slow, { cause: error });
     }
     const durationMs = platform.clock.nowMs() - startedMs;
     this.#size.committed({ bytes: page.bytes, durationMs });
@@ -258,8 +258,8 @@ export class Uplink {
     for (const position of refused) this.#inLedger.delete(position);
     this.#reached(through, refused);
     log.sendingThrough = Math.max(log.sendingThrough, through);
-    this.#state = "running";
-    this.#sentence = undefined;
+    this.#isStuck = false;
+    this.#runs();
   }
 
   async #compose(started: StartedUplink, page: RoutedPage): Promise<UplinkBatch> {
@@ -285,11 +285,12 @@ export class Uplink {
     return batch;
   }
 
-  /** What goes nowhere is in the ledger, on disk, before the marker passes it. */
+  /** What goes nowhere, or was given up, is in the ledger, on disk, before the marker passes it. */
   async #lose({ unsendable }: UplinkBatch): Promise<void> {
     const { log, platform, tell } = this.#parts;
+    const { droppedThrough } = log.state;
     const fresh = unsendable.filter(({ message }) => !this.#inLedger.has(message.position));
-    if (fresh.length === 0) return;
+    if (fresh.length === 0 && droppedThrough === this.#droppedThrough) return;
     for (const { message, reason } of fresh) {
       const { clientId, topicName } = message.entry.message;
       const atMs = platform.clock.wallMs();
@@ -300,6 +301,7 @@ export class Uplink {
       this.#counts.ledgerOnly++;
     }
     await durable(log);
+    this.#droppedThrough = droppedThrough;
   }
 
   /** Kafka refused a transaction for what is in it: narrow it down, decide when a single message is left. */

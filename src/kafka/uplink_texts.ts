@@ -27,5 +27,20 @@ export function supersededText(site: string, transactionalId: string): string {
     "nothing more; give one of them another TRIBUTARY_SITE, or stop the other one and restart this one";
 }
 
+/** Why one message is tried for ever. */
+export function slowMessageText(
+  about: {
+    readonly topicName: string;
+    readonly count: number;
+    readonly bytes: number;
+    readonly timeoutMs: number;
+  },
+): string {
+  const { topicName, count, bytes, timeoutMs } = about;
+  const what = count === 1 ? `A message on "${topicName}"` : `${count} messages beginning with one on "${topicName}"`;
+  return `${what}, ${bytes} bytes, cannot reach Kafka within the ${timeoutMs} ms of ` +
+    "TRIBUTARY_KAFKA_TRANSACTION_TIMEOUT_MS, however often that is tried: raise it, or see to a faster way to Kafka";
+}
+
 export const CLOCK_AHEAD_TEXT =
   "Kafka refuses our time: the clock of this machine is ahead; records are dated back until it is set right";

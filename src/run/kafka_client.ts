@@ -14,9 +14,15 @@ export async function createConfiguredClient(kafka: KafkaConfig, environment: Ru
     clientId: `tributary-${kafka.site}`,
     tls: kafka.tls,
     sasl: saslOf(kafka, environment),
-    requestTimeoutMs: LIMITS.kafkaRequestTimeoutMs,
+    requestTimeoutMs: requestTimeoutOf(kafka),
     clock: environment.platform.clock,
   });
+}
+
+/** What takes longer than a transaction may is in vain, so a short time-out of those makes silence known sooner. */
+function requestTimeoutOf({ transactionTimeoutMs }: KafkaConfig): number {
+  const { kafkaRequestTimeoutMs, kafkaRequestTimeoutLeastMs } = LIMITS;
+  return Math.min(kafkaRequestTimeoutMs, Math.max(kafkaRequestTimeoutLeastMs, transactionTimeoutMs * 1.5));
 }
 
 function saslOf({ sasl }: KafkaConfig, { readFile }: RunEnvironment): SaslOptions | undefined {
