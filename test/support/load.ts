@@ -34,7 +34,7 @@ export function clientIdOf(topicName: string): string {
   return topicName.split("/")[1] ?? "";
 }
 
-export interface LoadOptions extends Pick<LoadPublisherOptions, "port" | "qos" | "window" | "onSettled"> {
+export interface LoadOptions extends Pick<LoadPublisherOptions, "port" | "qos" | "window" | "onSettled" | "onPassed"> {
   readonly prefix: string;
   readonly clients: number;
   readonly messagesEach: number;
@@ -121,6 +121,10 @@ export class RestartableGateway {
     const gateway = new RestartableGateway(t, { env, dataDirectory });
     await gateway.start();
     return gateway;
+  }
+
+  get dataDirectory(): string {
+    return this.#options.dataDirectory;
   }
 
   get current(): Gateway {

@@ -4,7 +4,7 @@
  */
 
 import { Buffer } from "node:buffer";
-import { generate, type IConnackPacket, type IConnectPacket, type Packet, parser } from "mqtt-packet";
+import { generate, type IConnackPacket, type IConnectPacket, type Packet, type PacketCmd, parser } from "mqtt-packet";
 import { within } from "./wait.ts";
 import { openWire, type Wire } from "./wire.ts";
 
@@ -17,20 +17,26 @@ export interface LoadConnectionOptions {
   readonly port: number;
   readonly protocolVersion: 4 | 5;
   readonly connect: Omit<IConnectPacket, "cmd" | "protocolVersion" | "protocolId">;
+  /** Every packet, when it has been written to the socket, or before it is taken. */
+  readonly onPassed?: OnPassed | undefined;
 }
+
+export type OnPassed = (direction: "sent" | "got", cmd: PacketCmd) => void;
 
 export class LoadConnection {
   /** Resolves when the connection is over, for whatever reason. */
   readonly closed: Promise<void>;
   #wire: Wire | undefined;
   readonly #protocolVersion: 4 | 5;
-  #pending: Buffer[] = [];
+  readonly #onPassed: OnPassed | undefined;
+  #pending: { readonly bytes: Buffer; readonly cmd: PacketCmd }[] = [];
   /** Packets that came with the CONNACK, before anybody could take them. */
   #early: Packet[] = [];
   #onPacket: (packet: Packet) => void = (packet) => void this.#early.push(packet);
 
-  private constructor(protocolVersion: 4 | 5, closed: Promise<void>) {
+  private constructor({ protocolVersion, onPassed }: LoadConnectionOptions, closed: Promise<void>) {
     this.#protocolVersion = protocolVersion;
+    this.#onPassed = onPassed;
     this.closed = closed;
   }
 
@@ -43,11 +49,12 @@ export class LoadConnection {
   ): Promise<{ readonly connection: LoadConnection; readonly connack: IConnackPacket } | undefined> {
     const { port, protocolVersion } = options;
     const closed = Promise.withResolvers<void>();
-    const connection = new LoadConnection(protocolVersion, closed.promise);
+    const connection = new LoadConnection(options, closed.promise);
     const reader = parser({ protocolVersion });
     const connacked = Promise.withResolvers<IConnackPacket>();
     let isConnacked = false;
     reader.on("packet", (packet) => {
+      options.onPassed?.("got", packet.cmd);
       if (isConnacked) return connection.#onPacket(packet);
       if (packet.cmd !== "connack") throw new Error(`${packet.cmd} before CONNACK`);
       isConnacked = true;
@@ -87,7 +94,7 @@ export class LoadConnection {
   /** Sends with everything else of this turn. */
   send(packet: Packet): void {
     if (this.#pending.length === 0) queueMicrotask(() => this.#flush());
-    this.#pending.push(generate(packet, { protocolVersion: this.#protocolVersion }));
+    this.#pending.push({ bytes: generate(packet, { protocolVersion: this.#protocolVersion }), cmd: packet.cmd });
   }
 
   /** DISCONNECT and FIN; resolves when the connection is over. */
@@ -105,6 +112,8 @@ export class LoadConnection {
   #flush(): void {
     const pending = this.#pending;
     this.#pending = [];
-    if (pending.length > 0) this.#wire?.write(Buffer.concat(pending));
+    if (pending.length === 0) return;
+    this.#wire?.write(Buffer.concat(pending.map(({ bytes }) => bytes)));
+    if (this.#onPassed !== undefined) { for (const { cmd } of pending) this.#onPassed("sent", cmd); }
   }
 }

@@ -5,7 +5,7 @@
  */
 
 import type { Packet } from "mqtt-packet";
-import { LoadConnection } from "./load_connection.ts";
+import { LoadConnection, type OnPassed } from "./load_connection.ts";
 import type { TestContext } from "./test.ts";
 import { within } from "./wait.ts";
 
@@ -26,6 +26,8 @@ export interface LoadPublisherOptions {
   readonly messages: readonly LoadMessage[];
   /** Messages on their way at a time; at most the gateway's Receive Maximum. */
   readonly window: number;
+  /** Every packet, sent or got. */
+  readonly onPassed?: OnPassed | undefined;
   /** After every message that is acknowledged, or refused, for good. */
   readonly onSettled?: () => void;
 }
@@ -108,6 +110,7 @@ export class LoadPublisher {
         port: current,
         protocolVersion,
         connect: { clientId, clean: false, keepalive: 0, ...properties },
+        onPassed: this.options.onPassed,
       });
       if (opened === undefined) {
         await new Promise((resolve) => setTimeout(resolve, RECONNECT_MS));

@@ -5,7 +5,7 @@
 
 import type { IPublishPacket, Packet } from "mqtt-packet";
 import type { SubscriberCopy } from "./delivery_check.ts";
-import { LoadConnection } from "./load_connection.ts";
+import { LoadConnection, type OnPassed } from "./load_connection.ts";
 import type { TestContext } from "./test.ts";
 import { eventually } from "./wait.ts";
 
@@ -18,6 +18,8 @@ export interface LoadSubscriberOptions {
   readonly protocolVersion: 4 | 5;
   readonly topicFilter: string;
   readonly qos: 1 | 2;
+  /** Every packet, sent or got. */
+  readonly onPassed?: OnPassed | undefined;
   /** After every message that is new to the application, before its acknowledgement is sent. */
   readonly onMessage?: (count: number) => void;
 }
@@ -85,6 +87,7 @@ export class LoadSubscriber {
         port: current,
         protocolVersion,
         connect: { clientId, clean: false, keepalive: 0, ...properties },
+        onPassed: this.options.onPassed,
       });
       if (opened === undefined) {
         await new Promise((resolve) => setTimeout(resolve, RECONNECT_MS));
