@@ -57,6 +57,7 @@ function suiteSteps(): Step[] {
     { name: "suites on deno", runner: "deno", command: ["deno", "test", "-A", "--no-check", ...folders] },
     { name: "suites on node", runner: "node", command: [...nodeTest, ...onNode] },
     { name: "suites on bun", runner: "bun", command: ["bun", "test", "--isolate", "--timeout=600000", ...onBun] },
+    { name: "simulation: one trace on all runtimes", command: ["node", "scripts/same_trace.ts"] },
     { name: buildStep, command: ["bun", "scripts/build.ts"] },
   ];
 }

@@ -81,8 +81,8 @@ export class MemoryDisk {
     this.#failingOpen = code;
   }
 
-  /** The next commit to reach the disk, which may be the one that waits, fails with `store.io`. */
-  failNextCommit(point: FailurePoint): void {
+  /** The next commit to reach the disk, which may be the one that waits, fails with `store.io`; `undefined` takes it back. */
+  failNextCommit(point: FailurePoint | undefined): void {
     this.#failingCommit = point;
   }
 

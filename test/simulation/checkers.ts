@@ -15,22 +15,27 @@ export interface Delivered {
   readonly dup: boolean;
   readonly retain: boolean;
   readonly packetId: number;
+  /** Of its receiver. */
+  readonly version: 4 | 5;
+  readonly expirySeconds: number | undefined;
+  readonly subscriptionIds: readonly number[];
 }
 
 export class BrokenPromise extends Error {
   override readonly name = "BrokenPromise";
 }
 
-function require(holds: boolean, promise: string, about: () => string): void {
+/** Throws unless the promise holds. */
+export function requireThat(holds: boolean, promise: string, about: () => string): void {
   if (!holds) throw new BrokenPromise(`${promise}: ${about()}`);
 }
 
 /** Nothing without a PUBLISH; payload and topic name as sent; refused before appending ⇒ absent. */
 export function nothingInvented(sent: Sent | undefined, delivered: Delivered, clientId: string): asserts sent is Sent {
   const about = (): string => `${clientId} got ${JSON.stringify(delivered)}`;
-  require(sent !== undefined, "nothing without a PUBLISH", about);
-  require(sent?.topicName === delivered.topicName, "topic name as published", about);
-  require(!(sent?.refused ?? false), "refused before appending is absent", about);
+  requireThat(sent !== undefined, "nothing without a PUBLISH", about);
+  requireThat(sent?.topicName === delivered.topicName, "topic name as published", about);
+  requireThat(!(sent?.refused ?? false), "refused before appending is absent", about);
 }
 
 /** No message without a matching filter, No Local honoured, never above the granted QoS. */
@@ -40,17 +45,61 @@ export function onlyWhatWasAsked(incarnation: Incarnation, sent: Sent, delivered
     filterMatches(interest.topicFilter, sent.topicName) && interest.endStep >= sent.sentStep
   );
   const about = (): string => `${clientId} got ${JSON.stringify(delivered)}`;
-  require(fitting.length > 0, "no message without a matching filter", about);
-  require(sent.clientId !== clientId || fitting.some(({ noLocal }) => !noLocal), "No Local", about);
-  require(delivered.qos <= sent.qos, "never above the published QoS", about);
-  require(fitting.some(({ qos }) => qos >= delivered.qos), "never above the granted QoS", about);
-  require(sent.retain || !delivered.retain, "RETAIN only on retained messages", about);
+  requireThat(fitting.length > 0, "no message without a matching filter", about);
+  requireThat(sent.clientId !== clientId || fitting.some(({ noLocal }) => !noLocal), "No Local", about);
+  requireThat(delivered.qos <= sent.qos, "never above the published QoS", about);
+  requireThat(fitting.some(({ qos }) => qos >= delivered.qos), "never above the granted QoS", about);
+  requireThat(sent.retain || !delivered.retain, "RETAIN only on retained messages", about);
+  if (!sent.retain || delivered.version < 5) return;
+  const mayCarry = fitting.some(({ retainAsPublished, retainHandling }) => retainAsPublished || retainHandling < 2);
+  requireThat(mayCarry || !delivered.retain, "Retain Handling 2 brings no retained messages", about);
+  const may = fitting.some(({ retainAsPublished }) => !retainAsPublished);
+  requireThat(may || delivered.retain, "Retain As Published", about);
+}
+
+/** Subscription Identifiers are those of matching subscriptions, and not missing where all of them have one. */
+export function identifiersFit(incarnation: Incarnation, sent: Sent, delivered: Delivered): void {
+  if (delivered.version < 5) return;
+  const fitting = incarnation.interests.filter(({ topicFilter }) => filterMatches(topicFilter, sent.topicName));
+  const known = new Set(fitting.map(({ subscriptionId }) => subscriptionId));
+  const about = (): string => `${incarnation.clientId} got ${JSON.stringify(delivered)}`;
+  requireThat(delivered.subscriptionIds.every((id) => known.has(id)), "identifiers of matching subscriptions", about);
+  const isOwed = !known.has(undefined);
+  requireThat(!isOwed || delivered.subscriptionIds.length > 0, "a Subscription Identifier comes along", about);
+}
+
+/**
+ * Expired ⇒ not delivered, else with the seconds that remain. `sinceMs`: when the receiver's connection began; what was
+ * acknowledged to its publisher before cannot have come sooner.
+ */
+export function expiryHonoured(
+  sent: Sent,
+  delivered: Delivered,
+  time: { readonly nowMs: number; readonly sinceMs: number },
+): void {
+  const { expirySeconds, sentMs, ackedMs } = sent;
+  if (expirySeconds === undefined) return;
+  const about = (): string => `${JSON.stringify(delivered)} was sent at ${sentMs}, now is ${time.nowMs}`;
+  const waitedMs = ackedMs === undefined ? 0 : time.sinceMs - ackedMs;
+  const isRepeat = delivered.dup && delivered.qos === 2;
+  requireThat(waitedMs < expirySeconds * 1_000 || isRepeat, "expired is not delivered", about);
+  if (delivered.version < 5 || isRepeat) return;
+  const left = delivered.expirySeconds ?? 0;
+  const leastLeft = expirySeconds - Math.ceil((time.nowMs - sentMs) / 1_000);
+  const mostLeft = expirySeconds - Math.floor(waitedMs / 1_000);
+  const fits = left >= Math.max(1, leastLeft) && left <= mostLeft;
+  requireThat(fits, "the remaining seconds come along", about);
+}
+
+/** At most one open connection per client identifier: the loser is closed before the winner is accepted. */
+export function onlyOneConnection(clientId: string, isOpen: boolean): void {
+  requireThat(!isOpen, "at most one open connection per client identifier", () => `${clientId} has two`);
 }
 
 /** DUP never on QoS 0, and not on a session's first connection. */
 export function dupOnlyOnResend(incarnation: Incarnation, delivered: Delivered): void {
   const allowed = delivered.qos > 0 && incarnation.connections > 1;
-  require(
+  requireThat(
     !delivered.dup || allowed,
     "DUP only where it may have been sent before",
     () => `${incarnation.clientId} got ${JSON.stringify(delivered)} on connection ${incarnation.connections}`,
@@ -63,12 +112,12 @@ export function withinWindow(
   window: { readonly inFlight: ReadonlySet<number>; readonly receiveMaximum: number },
   packetId: number,
 ): void {
-  require(
+  requireThat(
     packetId > 0 && !window.inFlight.has(packetId),
     "packet identifiers unique while in use",
     () => `${clientId} got ${packetId} again`,
   );
-  require(
+  requireThat(
     window.inFlight.size < window.receiveMaximum,
     "in flight ≤ Receive Maximum",
     () => `${clientId} has ${window.inFlight.size} of ${window.receiveMaximum} unacknowledged`,
@@ -92,7 +141,7 @@ export class InOrder {
     const counts = incarnation.received.get(sent.id);
     if (counts !== undefined && counts.some((count) => count > 0)) return; // not the first
     if (sent.order < last && sent.isResent && this.#mayHaveMissedOne(incarnation, sent, delivered)) return;
-    require(
+    requireThat(
       sent.order > last,
       "first deliveries in send order",
       () => `${incarnation.clientId} got ${sent.id} (${sent.order}) after number ${last} of ${key}`,
@@ -115,32 +164,49 @@ export function qos2Once(history: History): void {
     for (const [id, counts] of incarnation.received) {
       const sent = history.sent.get(id);
       if (!incarnation.isHonest || sent === undefined || sent.retain || !sent.isHonest) continue;
-      require(counts[2] <= 1, "QoS 2 exactly once", () => `${incarnation.clientId} got ${id} ${counts[2]} times`);
+      requireThat(counts[2] <= 1, "QoS 2 exactly once", () => `${incarnation.clientId} got ${id} ${counts[2]} times`);
     }
   }
 }
 
 function mustDeliver(interest: Interest, incarnation: Incarnation, sent: Sent): boolean {
-  return !interest.isShared && filterMatches(interest.topicFilter, sent.topicName) && interest.qos > 0 &&
-    interest.sureStep < sent.sentStep && interest.unsureStep > (sent.ackedStep ?? 0) &&
-    !(interest.noLocal && incarnation.clientId === sent.clientId);
+  const { sureStep, unsureStep, noLocal } = interest;
+  if (interest.isShared || isOfExpiring(sent.topicName) || interest.qos === 0) return false;
+  if (!filterMatches(interest.topicFilter, sent.topicName) || sureStep >= sent.sentStep) return false;
+  // When it came down nobody knows: only a subscription without an end is sure.
+  if (sent.site !== incarnation.site) return sent.isInKafka && unsureStep === Infinity;
+  return unsureStep > (sent.ackedStep ?? 0) && !(noLocal && incarnation.clientId === sent.clientId);
+}
+
+/** Messages of these topic names may expire before they are delivered. */
+function isOfExpiring(topicName: string): boolean {
+  return topicName.startsWith("x/");
+}
+
+/** Losses of what never expires: only these excuse a missing delivery. */
+function countByClient(losses: readonly Loss[]): Map<string, number> {
+  const lost = new Map<string, number>();
+  for (const { clientId, topicName, count } of losses) {
+    if (!isOfExpiring(topicName)) lost.set(clientId, (lost.get(clientId) ?? 0) + count);
+  }
+  return lost;
 }
 
 /** Acknowledged and queued ⇒ delivered; what was not is in the ledger. Returns how many it looked at. */
 export function acknowledgedIsDelivered(history: History, losses: readonly Loss[]): number {
   let looked = 0;
-  const lost = new Map<string, number>();
-  for (const { clientId, count } of losses) lost.set(clientId, (lost.get(clientId) ?? 0) + count);
+  const lost = countByClient(losses);
   for (const incarnation of history.incarnations) {
     if (incarnation.ended || !incarnation.isHonest) continue;
     const missing: string[] = [];
     for (const sent of history.sent.values()) {
-      if (sent.ackedStep === undefined || sent.refused || sent.retain || sent.qos === 0) continue;
+      if (sent.refused || sent.retain || sent.qos === 0) continue;
+      if (sent.ackedStep === undefined && sent.site === incarnation.site) continue;
       if (!incarnation.interests.some((interest) => mustDeliver(interest, incarnation, sent))) continue;
       looked++;
       if (!incarnation.received.has(sent.id)) missing.push(sent.id);
     }
-    require(
+    requireThat(
       missing.length <= (lost.get(incarnation.clientId) ?? 0),
       "acknowledged and queued ⇒ delivered",
       () =>
@@ -152,6 +218,32 @@ export function acknowledgedIsDelivered(history: History, losses: readonly Loss[
   return looked;
 }
 
+/**
+ * Delivered + waiting + in the ledger = published, to the message: for a session that subscribed before all others and never
+ * ends, over topic names that have QoS 2 only. `waiting`: how many of its places there are.
+ */
+export function ledgerBalances(
+  incarnation: Incarnation,
+  about: { readonly published: readonly string[]; readonly losses: readonly Loss[]; readonly waiting: number },
+): void {
+  const { published, losses, waiting } = about;
+  const delivered = published.filter((id) => incarnation.received.has(id)).length;
+  const lost = losses.filter(({ clientId, topicName }) =>
+    clientId === incarnation.clientId && topicName.startsWith("e/")
+  )
+    .reduce((sum, { count }) => sum + count, 0);
+  requireThat(
+    published.length === new Set(published).size,
+    "QoS 2 exactly once in the log",
+    () => published.filter((id, index) => published.indexOf(id) !== index).join(", "),
+  );
+  requireThat(
+    delivered + waiting + lost === published.length,
+    "delivered + waiting + ledger = published",
+    () => `${incarnation.clientId}: ${delivered} + ${waiting} + ${lost} of ${published.length}`,
+  );
+}
+
 /** A will is published exactly once iff due; one that found no room, or a full queue of its subscriber, is in the ledger. */
 export function willOnceIffDue(history: History, losses: readonly Loss[], subscriber: string): void {
   const noRoom = new Set(losses.filter(({ reason }) => reason === "log-full").map(({ clientId }) => clientId));
@@ -160,7 +252,7 @@ export function willOnceIffDue(history: History, losses: readonly Loss[], subscr
     const seen = history.willsSeen.get(id) ?? 0;
     if (due === "must" && seen === 0 && (noRoom.has(clientId) || lost-- > 0)) continue;
     const fits = due === "must" ? seen === 1 : due === "must-not" ? seen === 0 : seen <= 1;
-    require(fits, "a will exactly once iff due", () => `will ${id} of ${clientId}, ${due}, was seen ${seen} times`);
+    requireThat(fits, "a will exactly once iff due", () => `will ${id} of ${clientId}, ${due}, was seen ${seen} times`);
   }
 }
 
@@ -182,7 +274,7 @@ export function retainedIsLastValue(
     const possible = accepted.filter(isLast).map(({ clears, id }) => clears ? undefined : id);
     if (lastAcked < 0) possible.push(undefined);
     const value = values.get(topicName);
-    require(
+    requireThat(
       possible.includes(value),
       "a new subscriber gets the last accepted value",
       () => `${topicName} is ${value ?? "empty"}, not one of ${possible.map((id) => id ?? "empty").join(", ")}`,
@@ -192,7 +284,7 @@ export function retainedIsLastValue(
 
 /** Session present ⇔ state is there. */
 export function sessionPresentIff(expected: "yes" | "no" | "maybe", present: boolean, clientId: string): void {
-  require(
+  requireThat(
     expected === "maybe" || present === (expected === "yes"),
     "session present ⇔ state",
     () => `${clientId}: session present is ${present}, expected ${expected}`,

@@ -10,43 +10,23 @@ import type { QoS } from "../support/packets.ts";
 import {
   BrokenPromise,
   dupOnlyOnResend,
+  expiryHonoured,
+  identifiersFit,
   InOrder,
   nothingInvented,
+  onlyOneConnection,
   onlyWhatWasAsked,
   sessionPresentIff,
   withinWindow,
 } from "./checkers.ts";
 import type { Delivered } from "./checkers.ts";
-import type { History, Incarnation, Interest, Sent, Stay } from "./history.ts";
+import type { ClientWorld, Profile, PublishAbout, SubscribeAbout } from "./client_profile.ts";
+import type { Incarnation, Interest, Sent, Stay } from "./history.ts";
 import { filterMatches } from "./history.ts";
 import { innerFilter, isOfGroup, nothingNewAfterLeaving } from "./shares.ts";
 import { SimTransport } from "./sim_transport.ts";
-import type { Trace } from "./trace.ts";
 
 type Incoming<Cmd extends Packet["cmd"]> = Extract<Packet, { cmd: Cmd }>;
-
-export interface Profile {
-  readonly clientId: string;
-  readonly version: 4 | 5;
-  readonly persistent: boolean;
-  /** Keeps the rules and acknowledges; promises are checked for these only. */
-  readonly isHonest: boolean;
-  readonly neverAcks: boolean;
-  readonly receiveMaximum: number;
-  readonly keepAliveSeconds: number;
-  readonly hasWill: boolean;
-}
-
-/** What a client shares with the rest of the simulation. */
-export interface ClientWorld {
-  readonly history: History;
-  readonly trace: Trace;
-  /** Queues or the log are so short that messages are dropped or refused. */
-  readonly mayDrop: boolean;
-  step(): number;
-  /** Undefined: the gateway does not accept connections now. */
-  attach(transport: SimTransport): boolean;
-}
 
 interface Outgoing {
   readonly packetId: number;
@@ -58,6 +38,9 @@ interface Outgoing {
 const OUTGOING_MAX = 10;
 /** A client that sends to its own retained names must not have two of one name in flight on two QoS levels. */
 const PACKET_IDS = 40;
+const ALIASES = 3;
+/** Timers are coarse, and so are seconds that are rounded. */
+const SLACK_MS = 2_500;
 
 export class SimClient {
   readonly profile: Profile;
@@ -86,6 +69,17 @@ export class SimClient {
   readonly #left = new Set<string>();
   #numbers = 0;
   #packetId = 0;
+  /** Of the present connection, both ways: topic name → alias, and alias → topic name. */
+  readonly #aliasesOut = new Map<string, number>();
+  readonly #aliasesIn = new Map<number, string>();
+  #aliasesOutMax = 0;
+  #subscriptionId = 0;
+  #connectedMs = 0;
+  #awaySinceMs = 0;
+  /** Connections that it has left behind and that the gateway may still hold. */
+  #older: SimTransport[] = [];
+  /** When the connection was lost, and how the will of it stands. */
+  #lost: { readonly atMs: number; readonly will: string | undefined } | undefined;
   /** Values of retained messages got with RETAIN set, for the last check. */
   readonly retainedSeen: Map<string, string> = new Map();
 
@@ -120,7 +114,9 @@ export class SimClient {
       over: () => this.#over(transport),
     });
     if (!this.#world.attach(transport)) return;
+    this.#older = this.#older.filter((older) => !older.isClosedByGateway);
     this.#transport = transport;
+    this.#connectedMs = this.#world.nowMs();
     this.#isPersistent = profile.persistent;
     const parser = mqttPacket.parser({ protocolVersion: profile.version });
     this.#parser = parser;
@@ -132,6 +128,8 @@ export class SimClient {
       this.#forget();
       this.#mustClean = profile.persistent;
     } else if (this.#stored === "no") this.#stored = "maybe";
+    // Of a session that expired unnoticed, and was made anew by a CONNECT without an answer, it would not know.
+    else if (this.#expected() === "maybe") this.#mustClean = profile.persistent;
     const connect = this.#connectPacket(clean);
     this.#world.trace.add(
       `${this.#world.step()} ${profile.clientId} > connect ${clean ? "clean " : ""}${this.#will ?? ""}`,
@@ -146,9 +144,13 @@ export class SimClient {
       this.#world.history.wills.set(this.#will, { id: this.#will, clientId: profile.clientId, due: "maybe" });
     }
     const properties = {
-      ...(profile.persistent ? { sessionExpiryInterval: 0xffff_ffff } : {}),
+      ...(profile.persistent ? { sessionExpiryInterval: profile.sessionExpirySeconds } : {}),
       receiveMaximum: profile.receiveMaximum,
+      ...(profile.hasAliases ? { topicAliasMaximum: ALIASES } : {}),
     };
+    const willProperties = profile.version === 5 && profile.willDelaySeconds > 0
+      ? { properties: { willDelayInterval: profile.willDelaySeconds } }
+      : {};
     return {
       cmd: "connect",
       protocolId: "MQTT",
@@ -157,9 +159,15 @@ export class SimClient {
       clean,
       keepalive: profile.keepAliveSeconds,
       ...(profile.version === 5 ? { properties } : {}),
-      ...(this.#will === undefined
-        ? {}
-        : { will: { topic: `will/${profile.clientId}`, payload: Buffer.from(this.#will), qos: 2, retain: false } }),
+      ...(this.#will === undefined ? {} : {
+        will: {
+          topic: `will/${profile.clientId}`,
+          payload: Buffer.from(this.#will),
+          qos: 2,
+          retain: false,
+          ...willProperties,
+        },
+      }),
     };
   }
 
@@ -175,24 +183,31 @@ export class SimClient {
     this.#taken.clear();
   }
 
-  publish(topicName: string, qos: QoS, options: { readonly retain: boolean; readonly clears: boolean }): void {
+  publish(topicName: string, qos: QoS, about: PublishAbout): void {
     if (!this.isConnected || (qos > 0 && this.#outgoing.length >= OUTGOING_MAX)) return;
     const { history } = this.#world;
     const { clientId } = this.profile;
     const sent: Sent = {
-      id: `${clientId}-${++this.#numbers}`,
+      id: `${clientId}-${++this.#numbers}${about.mark ?? ""}`,
+      site: this.#world.site,
       clientId,
       topicName,
       qos,
-      ...options,
+      retain: about.retain,
+      clears: about.clears,
+      sentMs: this.#world.nowMs(),
+      expirySeconds: this.profile.version === 5 ? about.expirySeconds : undefined,
       order: history.nextOrder(clientId, topicName, qos),
       sentStep: this.#world.step(),
       ackedStep: undefined,
+      ackedMs: undefined,
+      isInKafka: false,
       refused: false,
       isResent: false,
       isHonest: this.profile.isHonest,
     };
     history.addSent(sent);
+    this.#world.published(sent);
     if (qos === 0) return this.#sendMessage(sent, 0, false);
     const outgoing: Outgoing = { packetId: this.#freePacketId(), sent, state: "publish", connections: 1 };
     this.#outgoing.push(outgoing);
@@ -204,7 +219,31 @@ export class SimClient {
     this.#world.trace.add(
       `${this.#world.step()} ${this.profile.clientId} > ${topicName}=${id} q${qos} ${packetId}${dup ? " dup" : ""}`,
     );
-    this.#send(publish(topicName, qos, packetId, clears ? "" : id, { retain, dup }));
+    const { expirySeconds } = sent;
+    const properties = {
+      ...(expirySeconds === undefined ? {} : { messageExpiryInterval: expirySeconds }),
+      ...this.#aliasFor(topicName),
+    };
+    const isKnown = properties.topicAlias !== undefined && this.#aliasesOut.get(topicName) === properties.topicAlias;
+    if (properties.topicAlias !== undefined) this.#aliasesOut.set(topicName, properties.topicAlias);
+    const fields = { retain, dup, ...(this.profile.version === 5 ? { properties } : {}) };
+    this.#send(publish(isKnown ? "" : topicName, qos, packetId, clears ? "" : id, fields));
+  }
+
+  /** The same name keeps its alias; when they are used up, names go without. */
+  #aliasFor(topicName: string): { readonly topicAlias?: number } {
+    const known = this.#aliasesOut.get(topicName);
+    if (known !== undefined) return { topicAlias: known };
+    const isFree = this.profile.hasAliases && this.#aliasesOut.size < Math.min(ALIASES, this.#aliasesOutMax);
+    return isFree ? { topicAlias: this.#aliasesOut.size + 1 } : {};
+  }
+
+  /** 3.1.1 lets a client send again whenever it likes. */
+  sendAgain(): void {
+    const outgoing = this.#outgoing.find(({ state, sent }) => state === "publish" && sent.qos === 2);
+    if (!this.isConnected || this.profile.version === 5 || outgoing === undefined) return;
+    outgoing.sent.isResent = true;
+    this.#sendMessage(outgoing.sent, outgoing.packetId, true);
   }
 
   #freePacketId(): number {
@@ -214,7 +253,7 @@ export class SimClient {
     return this.#packetId;
   }
 
-  subscribe(topicFilter: string, qos: QoS, options: { readonly noLocal: boolean }): void {
+  subscribe(topicFilter: string, qos: QoS, options: SubscribeAbout): void {
     const incarnation = this.#incarnation;
     if (!this.isConnected || incarnation === undefined || this.#requests.size > 3) return;
     const sentStep = this.#world.step();
@@ -223,9 +262,14 @@ export class SimClient {
     const older = incarnation.interests.filter((other) => other.topicFilter === inner);
     for (const other of older) other.unsureStep = Math.min(other.unsureStep, sentStep);
     const isShared = inner !== topicFilter;
-    const noLocal = options.noLocal && this.profile.version === 5 && !isShared;
+    const is5 = this.profile.version === 5;
+    const noLocal = options.noLocal && is5 && !isShared;
+    const retainAsPublished = is5 && options.retainAsPublished === true;
+    const retainHandling = is5 ? options.retainHandling ?? 0 : 0;
+    const subscriptionId = is5 && options.hasIdentifier === true ? ++this.#subscriptionId : undefined;
     const forever = { sureStep: Infinity, unsureStep: Infinity, endStep: Infinity };
-    const interest: Interest = { topicFilter: inner, isShared, qos, noLocal, sentStep, ...forever };
+    const how = { noLocal, retainAsPublished, retainHandling, subscriptionId };
+    const interest: Interest = { topicFilter: inner, isShared, qos, ...how, sentStep, ...forever };
     incarnation.interests.push(interest);
     const messageId = this.#freePacketId();
     this.#requests.set(messageId, ([reasonCode]) => {
@@ -236,7 +280,9 @@ export class SimClient {
         for (const other of older) other.endStep = Math.min(other.endStep, step);
       }
     });
-    this.#send(subscribe(topicFilter, qos, { messageId, ...(this.profile.version === 5 ? { nl: noLocal } : {}) }));
+    const fields = is5 ? { nl: noLocal, rap: retainAsPublished, rh: retainHandling } : {};
+    const identifier = subscriptionId === undefined ? {} : { subscriptionId };
+    this.#send(subscribe(topicFilter, qos, { messageId, ...fields, ...identifier }));
   }
 
   unsubscribe(topicFilter: string): void {
@@ -277,7 +323,7 @@ export class SimClient {
   }
 
   disconnect(): void {
-    if (!this.isConnected) return;
+    if (!this.isConnected || this.#transport?.isHalfClosed === true) return;
     this.#send({ cmd: "disconnect" });
     this.#isLeaving = true;
     this.isConnected = false;
@@ -295,7 +341,11 @@ export class SimClient {
   #lose(options: { readonly gatewayHears: boolean }): void {
     const transport = this.#transport;
     if (transport === undefined) return;
-    this.#ended(this.#isLeaving ? "maybe" : this.isConnected ? "must" : "maybe");
+    // One whose CONNECT may not have arrived is nobody's.
+    if (this.isConnected) this.#older.push(transport);
+    // A will that waits is void if its session goes on before the gateway notices.
+    const isUnsure = this.#isLeaving || (!options.gatewayHears && this.profile.willDelaySeconds > 0);
+    this.#ended(this.isConnected && !isUnsure ? "must" : "maybe");
     transport.cut(options);
   }
 
@@ -315,7 +365,11 @@ export class SimClient {
     if (this.#will !== undefined) {
       this.#world.history.wills.set(this.#will, { id: this.#will, clientId: this.profile.clientId, due: willDue });
     }
+    this.#lost = { atMs: this.#world.nowMs(), will: this.#will };
+    if (this.isConnected) this.#awaySinceMs = this.#world.nowMs();
     this.#will = undefined;
+    this.#aliasesOut.clear();
+    this.#aliasesIn.clear();
     this.#transport = undefined;
     this.#parser = undefined;
     this.isConnected = false;
@@ -385,7 +439,12 @@ export class SimClient {
     const { profile } = this;
     if ((profile.version === 5 ? packet.reasonCode : packet.returnCode) !== 0) return; // FIN follows
     const { history } = this.#world;
-    if (profile.isHonest) sessionPresentIff(clean ? "no" : this.#stored, packet.sessionPresent, profile.clientId);
+    if (profile.isHonest) {
+      sessionPresentIff(clean ? "no" : this.#expected(), packet.sessionPresent, profile.clientId);
+      onlyOneConnection(profile.clientId, this.#older.some((older) => !older.isClosedByGateway));
+    }
+    this.#aliasesOutMax = packet.properties?.topicAliasMaximum ?? 0;
+    this.#backInTime();
     this.isConnected = true;
     // A 3.1.1 client that asks for a clean session gets one that ends with this connection.
     this.#isPersistent = profile.persistent && (profile.version === 5 || !clean);
@@ -401,6 +460,28 @@ export class SimClient {
     this.#forget();
     this.#order = new InOrder(this.#world);
     this.#incarnation = history.begin(profile.clientId, { step: this.#world.step(), isHonest: profile.isHonest });
+  }
+
+  /** Whether there must be a session: one may have expired meanwhile. */
+  #expected(): "yes" | "no" | "maybe" {
+    const { sessionExpirySeconds, version } = this.profile;
+    if (this.#stored !== "yes" || version !== 5 || sessionExpirySeconds === 0xffff_ffff) return this.#stored;
+    const awayMs = this.#world.nowMs() - this.#awaySinceMs;
+    // The gateway may have noticed later that it was away, or restarted, which counts from there.
+    return this.#world.isPunctual && awayMs < sessionExpirySeconds * 1_000 - SLACK_MS ? "yes" : "maybe";
+  }
+
+  /** A will that waits is void when its client is back before the delay is over. */
+  #backInTime(): void {
+    const { atMs, will } = this.#lost ?? { atMs: 0, will: undefined };
+    const known = will === undefined ? undefined : this.#world.history.wills.get(will);
+    const { willDelaySeconds, sessionExpirySeconds } = this.profile;
+    if (known === undefined || willDelaySeconds === 0 || known.due !== "must") return;
+    // Its CONNECT may have been heard at once.
+    const awayMs = this.#connectedMs - atMs;
+    const delayMs = Math.min(willDelaySeconds, sessionExpirySeconds) * 1_000;
+    const isSeen = this.#world.history.willsSeen.has(known.id);
+    if (!isSeen && awayMs < delayMs + SLACK_MS) this.#world.history.wills.set(known.id, { ...known, due: "maybe" });
   }
 
   #shared(incarnation: Incarnation, delivered: Delivered): void {
@@ -428,9 +509,12 @@ export class SimClient {
     if (outgoing === undefined) return;
     const { sent } = outgoing;
     const isRefused = (packet.reasonCode ?? 0) >= 0x80;
-    if (isRefused) sent.refused = outgoing.connections === 1;
+    // 0x83 may come from Kafka, long after the message was delivered here.
+    if (isRefused) sent.refused = outgoing.connections === 1 && packet.reasonCode !== 0x83;
     else if (sent.ackedStep === undefined) {
       sent.ackedStep = this.#world.step();
+      sent.ackedMs = this.#world.nowMs();
+      this.#world.acknowledged(sent);
       this.#world.history.acknowledged++;
     }
     if (packet.cmd === "pubrec" && !isRefused) {
@@ -441,16 +525,29 @@ export class SimClient {
     this.#outgoing = this.#outgoing.filter((other) => other !== outgoing);
   }
 
+  #topicNameOf({ topic, properties }: Incoming<"publish">): string {
+    const alias = properties?.topicAlias;
+    if (alias === undefined) return topic;
+    if (topic !== "") this.#aliasesIn.set(alias, topic);
+    const known = this.#aliasesIn.get(alias);
+    if (alias > ALIASES || known === undefined) throw new BrokenPromise(`An alias stands for a topic name: ${alias}`);
+    return known;
+  }
+
   #delivered(packet: Incoming<"publish">): void {
     const { history } = this.#world;
     const { clientId, isHonest, receiveMaximum } = this.profile;
-    const delivered = {
-      topicName: packet.topic,
+    const identifiers = packet.properties?.subscriptionIdentifier;
+    const delivered: Delivered = {
+      topicName: this.#topicNameOf(packet),
       id: packet.payload.toString(),
       qos: packet.qos,
       dup: packet.dup,
       retain: packet.retain,
       packetId: packet.messageId ?? 0,
+      version: this.profile.version,
+      expirySeconds: packet.properties?.messageExpiryInterval,
+      subscriptionIds: identifiers === undefined ? [] : [identifiers].flat(),
     };
     if (delivered.qos > 0) {
       // 3.1.1 has no Receive Maximum.
@@ -471,13 +568,19 @@ export class SimClient {
     history.deliveries++;
     if (delivered.retain) this.retainedSeen.set(delivered.topicName, delivered.id);
     if (delivered.topicName.startsWith("will/")) {
-      if (clientId === "watcher") history.willsSeen.set(delivered.id, (history.willsSeen.get(delivered.id) ?? 0) + 1);
+      if (clientId.startsWith("watcher")) {
+        history.willsSeen.set(delivered.id, (history.willsSeen.get(delivered.id) ?? 0) + 1);
+      }
       return;
     }
-    if (delivered.id === "" || this.#incarnation === undefined) return;
+    if (delivered.id === "" || this.#incarnation === undefined || delivered.topicName.startsWith("$SYS/")) return;
     const sent = history.sent.get(delivered.id);
     nothingInvented(sent, delivered, clientId);
     onlyWhatWasAsked(this.#incarnation, sent, delivered);
+    identifiersFit(this.#incarnation, sent, delivered);
+    if (this.#world.isPunctual) {
+      expiryHonoured(sent, delivered, { nowMs: this.#world.nowMs(), sinceMs: this.#connectedMs });
+    }
     dupOnlyOnResend(this.#incarnation, delivered);
     if (isOfGroup(sent.topicName)) this.#shared(this.#incarnation, delivered);
     else this.#order.check(this.#incarnation, sent, delivered);

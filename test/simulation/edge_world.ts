@@ -3,20 +3,20 @@
  * on one virtual clock. Also the checkers of what may be in Kafka. It decides no faults: tests do.
  */
 import assert from "node:assert/strict";
-import { type Engine, openEngine } from "../../src/gateway/engine.ts";
-import { Edge, type EdgeSettings } from "../../src/kafka/edge.ts";
+import type { Engine } from "../../src/gateway/engine.ts";
+import type { Edge, EdgeSettings } from "../../src/kafka/edge.ts";
 import { DEAD_LETTER_KAFKA_TOPIC, UPLINK_KAFKA_TOPIC } from "../../src/kafka/kafka_names.ts";
 import type { FetchedRecord } from "../../src/kafka/kafka_port.ts";
-import { parseRoutes, type Routes } from "../../src/kafka/routes.ts";
+import type { Routes } from "../../src/kafka/routes.ts";
 import type { DownlinkPosition } from "../../src/log/entry.ts";
 import { createMemoryStore, MemoryDisk } from "../../src/log/memory_store.ts";
 import type { Message } from "../../src/mqtt/message.ts";
 import type { Loss } from "../../src/ports.ts";
 import { createRouter } from "../../src/run/router.ts";
-import { ENGINE_DEFAULTS } from "../support/engine.ts";
 import { SimKafka } from "./sim_kafka.ts";
 import type { SimLink } from "./sim_link.ts";
-import { ProcessClock, settle, VirtualClock, VirtualPlatform } from "./virtual_clock.ts";
+import { routesOf, SimProcess } from "./sim_process.ts";
+import { settle, VirtualClock } from "./virtual_clock.ts";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -176,10 +176,7 @@ export class Box {
   #publications: Publication[] = [];
   readonly #world: EdgeWorld;
   readonly #options: BoxOptions;
-  #running:
-    | { readonly engine: Engine; readonly edge: Edge; readonly platform: VirtualPlatform<ProcessClock> }
-    | undefined;
-  #starting: VirtualPlatform<ProcessClock> | undefined;
+  #process: SimProcess | undefined;
   #starts = 0;
   #count = 0;
 
@@ -199,105 +196,69 @@ export class Box {
     this.#options = about.options;
     this.link = world.kafka.link(about.name);
     this.link.latencyMs = 1;
-    const parsed = parseRoutes(about.options.routes, { site: about.site, defaultAck: "local" });
-    assert.ok("routes" in parsed, JSON.stringify(parsed));
-    this.routes = parsed.routes;
+    this.routes = routesOf(about.options.routes, about.site);
   }
 
   get isRunning(): boolean {
-    return this.#running !== undefined;
+    return this.#process?.isOpen === true;
   }
 
   get engine(): Engine {
-    assert.ok(this.#running !== undefined, `Box "${this.name}" does not run`);
-    return this.#running.engine;
+    assert.ok(this.#process !== undefined, `Box "${this.name}" does not run`);
+    return this.#process.engine;
   }
 
   get edge(): Edge {
-    assert.ok(this.#running !== undefined, `Box "${this.name}" does not run`);
-    return this.#running.edge;
+    const edge = this.#process?.edge;
+    assert.ok(edge !== undefined, `Box "${this.name}" does not run`);
+    return edge;
   }
 
   describe(): string {
-    return this.#running === undefined ? `${this.name}: off` : `${this.name}: ${JSON.stringify(this.edge.status())}`;
+    return !this.isRunning ? `${this.name}: off` : `${this.name}: ${JSON.stringify(this.edge.status())}`;
   }
 
   endTurn(): number {
-    return (this.#running?.platform ?? this.#starting)?.endTurn() ?? 0;
+    return this.#process?.platform.endTurn() ?? 0;
   }
 
   async start(): Promise<void> {
-    const platform = new VirtualPlatform({
+    const process = new SimProcess({
+      clock: this.#world.clock,
+      wallAheadMs: this.clockAheadMs,
       seed: ++this.#starts * 1000 + this.name.length + this.#world.boxes.indexOf(this),
-      clock: new ProcessClock(this.#world.clock),
-    });
-    platform.clock.wallAheadMs = this.clockAheadMs;
-    this.#starting = platform;
-    const { kafka } = this.#world;
-    const parts: { edge?: Edge } = {};
-    const router = createRouter(this.routes, {
-      deadLetterTopic: DEAD_LETTER_KAFKA_TOPIC,
-      payloadBytesMax: (kafkaTopic) => parts.edge?.payloadBytesMax(kafkaTopic),
-    });
-    const engine = await this.#world.run(openEngine({
-      ...ENGINE_DEFAULTS,
-      router,
-      site: this.site,
-      logBytesMax: this.#options.logBytesMax ?? 1_073_741_824,
-      mayDropOldest: this.#options.routes.includes("drop-oldest"),
       store: createMemoryStore(this.disk),
-      platform,
+      engine: this.#options.logBytesMax === undefined ? {} : { logBytesMax: this.#options.logBytesMax },
+      kafka: {
+        kafka: this.#world.kafka,
+        name: this.name,
+        site: this.site,
+        routes: this.routes,
+        settings: this.#options.settings ?? {},
+        publishFromKafka: (engine, messages, positions) => this.#fromKafka(engine, messages, positions),
+        uplinkReached: (through, refused) => this.reached.push({ through, refused }),
+        tell: (level, event, text) => this.events.push(`${level} ${event} ${text}`),
+      },
       onFatal: (error) => this.fatal = error,
-    }));
-    const edge = new Edge({
-      client: kafka.client(this.name),
-      log: engine.log,
-      platform,
-      site: this.site,
-      epoch: engine.epoch,
-      routes: this.routes,
-      settings: {
-        brokers: ["kafka:9092"],
-        uplinkLingerMs: 0,
-        transactionTimeoutMs: 10_000,
-        createTopics: true,
-        partitions: 2,
-        replication: -1,
-        ...this.#options.settings,
-      },
-      publishFromKafka: (messages, positions) => this.#fromKafka(engine, messages, positions),
-      uplinkReached: (through, refused) => {
-        this.reached.push({ through, refused });
-        engine.gateway.uplinkReached(through, refused);
-      },
-      tell: (level, event, text) => this.events.push(`${level} ${event} ${text}`),
     });
-    parts.edge = edge;
-    engine.onCommitted = () => edge.committed();
-    this.#running = { engine, edge, platform };
-    edge.start();
+    this.#process = process;
+    await this.#world.run(process.open());
   }
 
   /** kill -9: what is not committed to the disk is gone; what it has sent still arrives. */
   kill(): void {
-    if (this.#running === undefined) return;
-    this.#settleTruth();
-    const { platform } = this.#running;
-    this.#world.kafka.killClients(this.name);
-    platform.clock.kill();
-    platform.dropTurn();
+    if (this.#process === undefined) return;
+    if (this.isRunning) this.#settleTruth();
+    this.#process.kill();
     this.disk.kill({ unsynced: "lost" });
-    this.#running = undefined;
-    this.#starting = undefined;
+    this.#process = undefined;
   }
 
   async stop(): Promise<void> {
-    await this.#world.run(this.edge.stop());
-    await this.#world.run(this.engine.stop());
+    assert.ok(this.#process !== undefined, `Box "${this.name}" does not run`);
+    await this.#world.run(this.#process.stop());
     this.#settleTruth();
-    this.#running?.platform.clock.kill();
-    this.#running = undefined;
-    this.#starting = undefined;
+    this.#process = undefined;
   }
 
   /** A message of a local client, as the gateway appends it. */
@@ -327,14 +288,14 @@ export class Box {
 
   /** Routed messages that are on the disk. */
   durable(): readonly Publication[] {
-    if (this.#running === undefined) return this.#publications;
-    const { committedThrough } = this.#running.engine.log;
+    if (!this.isRunning) return this.#publications;
+    const { committedThrough } = this.engine.log;
     return this.#publications.filter(({ position }) => position <= committedThrough || position < this.#started);
   }
 
   /** Messages that came down from Kafka and are on the disk, in order. */
   fromKafka(): readonly string[] {
-    const through = this.#running?.engine.log.committedThrough ?? Infinity;
+    const through = this.isRunning ? this.engine.log.committedThrough : Infinity;
     return this.downlinked.filter(({ position }) => position <= through).map(({ text }) => text);
   }
 
@@ -356,12 +317,12 @@ export class Box {
   }
 
   get #started(): number {
-    return this.#running?.engine.log.state.epochs.at(-1)?.first ?? 0;
+    return this.isRunning ? this.engine.log.state.epochs.at(-1)?.first ?? 0 : 0;
   }
 
   #settleTruth(): void {
     this.#publications = [...this.durable()];
-    const through = this.#running?.engine.log.committedThrough ?? 0;
+    const through = this.isRunning ? this.engine.log.committedThrough : 0;
     const kept = this.downlinked.filter(({ position }) => position <= through);
     this.downlinked.splice(0, Infinity, ...kept);
   }

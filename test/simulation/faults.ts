@@ -44,3 +44,20 @@ export function chooseFaults(random: Random): Faults {
     isShortQueue: random.chance(0.25),
   };
 }
+
+/** What only newer seeds have. */
+export interface MoreFaults {
+  /** Nothing reaches the gateway for a while. */
+  readonly mute: number;
+  readonly halfClose: number;
+  /** A commit fails before or after it was written; fsync errors are the latter. */
+  readonly failedCommit: number;
+  /** Time passes, and nothing happens in it. */
+  readonly sleep: number;
+}
+
+export function chooseMoreFaults(random: Random | undefined): MoreFaults {
+  if (random === undefined) return { mute: 0, halfClose: 0, failedCommit: 0, sleep: 0 };
+  const maybe = (probability: number): number => random.chance(0.6) ? probability : 0;
+  return { mute: maybe(0.01), halfClose: maybe(0.005), failedCommit: maybe(0.002), sleep: maybe(0.003) };
+}

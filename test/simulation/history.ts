@@ -7,6 +7,8 @@ import type { QoS } from "../support/packets.ts";
 export interface Sent {
   /** Unique payload. */
   readonly id: string;
+  /** Where it was published: the site, or `kafka`. */
+  readonly site: string;
   readonly clientId: string;
   readonly topicName: string;
   readonly qos: QoS;
@@ -16,8 +18,14 @@ export interface Sent {
   /** Number within (publisher, topic name, QoS). */
   readonly order: number;
   readonly sentStep: number;
+  readonly sentMs: number;
+  /** Seconds for which it may be delivered. */
+  readonly expirySeconds: number | undefined;
   /** Acknowledged with success. */
   ackedStep: number | undefined;
+  ackedMs: number | undefined;
+  /** It is in Kafka to stay, so that it must come to every site that reads it there. Known when the run ends. */
+  isInKafka: boolean;
   refused: boolean;
   /** Sent more than once, so that there may be several copies. */
   isResent: boolean;
@@ -33,6 +41,9 @@ export interface Interest {
   readonly isShared: boolean;
   readonly qos: QoS;
   readonly noLocal: boolean;
+  readonly retainAsPublished: boolean;
+  readonly retainHandling: 0 | 1 | 2;
+  readonly subscriptionId: number | undefined;
   /** SUBSCRIBE was sent: from here on messages may come. */
   readonly sentStep: number;
   /** SUBACK came: from here on they must. */
@@ -45,6 +56,7 @@ export interface Interest {
 
 /** One incarnation of a session, as its client sees it. */
 export interface Incarnation {
+  readonly site: string;
   readonly clientId: string;
   readonly isHonest: boolean;
   readonly sinceStep: number;
@@ -100,6 +112,7 @@ export class SharedCopies {
 }
 
 export class History {
+  readonly site: string;
   readonly sent: Map<string, Sent> = new Map();
   /** Retained topic name → what was sent to it, in order. */
   readonly retained: Map<string, Sent[]> = new Map();
@@ -113,6 +126,10 @@ export class History {
   resumes = 0;
   takeovers = 0;
   #order = new Map<string, number>();
+
+  constructor(site: string) {
+    this.site = site;
+  }
 
   nextOrder(clientId: string, topicName: string, qos: QoS): number {
     const key = `${clientId} ${topicName} ${qos}`;
@@ -131,6 +148,7 @@ export class History {
 
   begin(clientId: string, options: { readonly step: number; readonly isHonest: boolean }): Incarnation {
     const incarnation: Incarnation = {
+      site: this.site,
       clientId,
       isHonest: options.isHonest,
       sinceStep: options.step,

@@ -1,28 +1,49 @@
 /**
- * Runs the simulation by hand: `node test/simulation/main.ts --seed 7 --steps 20000`, or `--seeds 100` for the seeds
- * from `--seed` on. Prints a line per seed; stops at the first that fails, with the last `--trace` lines.
+ * The simulation from the command line: `npm run simulate -- --seed 7 --steps 100000`, or `--minutes 10` for many seeds. Both
+ * worlds unless `--world site` or `--world kafka`. Exits 1 at the first violation; the last line says how much was run.
  */
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { simulate } from "./simulation.ts";
+import { simulate, type World } from "./simulation.ts";
+
+const WORLDS: readonly World[] = ["site", "kafka"];
+const FIRST_SEED = 1_000;
 
 const { values } = parseArgs({
   options: {
-    seed: { type: "string", default: "1" },
-    seeds: { type: "string", default: "1" },
+    world: { type: "string" },
+    seed: { type: "string" },
+    seeds: { type: "string" },
+    minutes: { type: "string" },
     steps: { type: "string", default: "3000" },
     trace: { type: "string", default: "40" },
+    quiet: { type: "boolean", default: false },
   },
 });
-const first = Number(values.seed);
-for (let seed = first; seed < first + Number(values.seeds); seed++) {
-  try {
-    const { hash, ...counts } = await simulate(seed, Number(values.steps), Number(values.trace));
-    const text = Object.entries(counts).map(([name, count]) => `${name} ${count}`).join(", ");
-    process.stdout.write(`seed ${seed}: ${hash} ${text}\n`);
-  } catch (error) {
-    process.stderr.write(`seed ${seed} failed: ${error instanceof Error ? error.message : String(error)}\n`);
-    process.exitCode = 1;
-    break;
+const worlds = WORLDS.filter((world) => values.world === undefined || values.world === world);
+const first = Number(values.seed ?? FIRST_SEED);
+const endMs = values.minutes === undefined ? Infinity : performance.now() + Number(values.minutes) * 60_000;
+const count = Number(values.seeds ?? (values.minutes === undefined ? 1 : Infinity));
+const steps = Number(values.steps);
+if (worlds.length === 0 || ![first, count, steps].every((value) => value > 0)) {
+  process.stderr.write("Cannot run: --world is site or kafka; --seed, --seeds, --steps and --minutes are numbers\n");
+  process.exit(2);
+}
+
+let [seeds, stepsRun, violations] = [0, 0, 0];
+for (let seed = first; seed < first + count && performance.now() < endMs && violations === 0; seed++) {
+  for (const world of worlds) {
+    seeds++;
+    try {
+      const { hash, counts, steps: run } = await simulate(seed, { world, steps, traceLines: Number(values.trace) });
+      stepsRun += run;
+      const text = Object.entries(counts).filter(([, value]) => value > 0).map(([name, value]) => `${name} ${value}`);
+      if (!values.quiet) process.stdout.write(`${world} ${seed}: ${hash} ${text.join(", ")}\n`);
+    } catch (error) {
+      violations++;
+      process.stderr.write(`${world} ${seed} failed: ${error instanceof Error ? error.message : String(error)}\n`);
+    }
   }
 }
+process.stdout.write(`${seeds} seeds, ${stepsRun} steps, ${violations} violations\n`);
+process.exitCode = violations === 0 ? 0 : 1;

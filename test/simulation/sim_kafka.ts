@@ -124,8 +124,12 @@ export class SimKafka {
     this.changed();
   }
 
+  /** A transaction that ends writes no markers there, and does not wait for a leader of it either. */
   deleteTopic(kafkaTopic: string): void {
+    const { partitions } = this.#topics.get(kafkaTopic) ?? { partitions: [] };
     this.#topics.delete(kafkaTopic);
+    for (const partition of partitions) partition.leaderless = false;
+    this.transactions.release();
     this.changed();
   }
 

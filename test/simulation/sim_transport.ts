@@ -18,6 +18,8 @@ export class SimTransport implements Transport {
   receiving: Receiving | undefined;
   /** While true nothing reaches the client, like a peer that does not read. */
   isStalled = false;
+  /** While true nothing reaches the gateway, although the connection stands. */
+  isMute = false;
   /** The gateway's end knows that it is over. */
   isOver = false;
   readonly #client: ClientEnd;
@@ -29,6 +31,8 @@ export class SimTransport implements Transport {
   #isPaused = false;
   /** The client is gone; the gateway may not know yet. */
   #isCut = false;
+  /** The client has sent FIN behind what it sent before, and still reads. */
+  #finFromClient = false;
 
   constructor(client: ClientEnd) {
     this.#client = client;
@@ -41,7 +45,13 @@ export class SimTransport implements Transport {
   get hasWork(): boolean {
     if (this.isOver || this.#isCut) return false;
     const towardsClient = this.#toClient.length > 0 || this.#finFromGateway;
-    return (!this.isStalled && towardsClient) || (!this.#isPaused && this.#toGateway.length > 0);
+    const towardsGateway = this.#toGateway.length > 0 || this.#finFromClient;
+    return (!this.isStalled && towardsClient) || (!this.#isPaused && !this.isMute && towardsGateway);
+  }
+
+  /** The gateway sends nothing more on it. */
+  get isClosedByGateway(): boolean {
+    return this.isOver || this.#finFromGateway;
   }
 
   write(chunk: Uint8Array): void {
@@ -63,7 +73,16 @@ export class SimTransport implements Transport {
 
   /** From the client. */
   send(bytes: Uint8Array): void {
-    if (!this.#isCut) this.#toGateway.push(bytes);
+    if (!this.#isCut && !this.#finFromClient) this.#toGateway.push(bytes);
+  }
+
+  get isHalfClosed(): boolean {
+    return this.#finFromClient;
+  }
+
+  /** The client closes its direction only. */
+  halfClose(): void {
+    this.#finFromClient = true;
   }
 
   /** The client's side breaks. The gateway hears of it, or keeps a half-open connection. */
@@ -89,7 +108,11 @@ export class SimTransport implements Transport {
 
   /** Up to `bytesMax` bytes reach the gateway. */
   toGateway(bytesMax: number): void {
-    if (this.isOver || this.#isCut || this.#isPaused || this.#toGateway.length === 0) return;
+    if (this.isOver || this.#isCut || this.#isPaused || this.isMute) return;
+    if (this.#toGateway.length === 0) {
+      if (this.#finFromClient) this.#hearFin();
+      return;
+    }
     const all = concatBytes(this.#toGateway);
     const chunk = all.slice(0, bytesMax);
     this.#toGateway = all.byteLength > bytesMax ? [all.slice(bytesMax)] : [];
@@ -97,6 +120,15 @@ export class SimTransport implements Transport {
     if (wait === undefined) return;
     this.#isPaused = true;
     void wait.then(() => this.#isPaused = false);
+  }
+
+  /** What the gateway has written by then still arrives. */
+  #hearFin(): void {
+    this.isStalled = false;
+    this.toClient(Infinity);
+    if (this.isOver) return;
+    this.#client.over();
+    this.hear();
   }
 
   /** Up to `bytesMax` bytes reach the client, and FIN behind the last one. */

@@ -1,39 +1,74 @@
 /**
- * One run of a site from a seed: the whole engine over virtual time, a memory disk and simulated connections, clients that
- * publish and subscribe, faults, and the checkers. The same seed gives the same trace on every runtime.
+ * One run from a seed: a site, or several with their Kafka, over virtual time, memory disks and simulated connections, with
+ * clients, faults and the checkers. The same seed gives the same trace on every runtime.
  */
-import assert from "node:assert/strict";
 import { DEFAULT_LIMITS, LIMITS } from "../../src/limits.ts";
-import { createMemoryStore, MemoryDisk } from "../../src/log/memory_store.ts";
-import { openLog } from "../../src/log/recovery.ts";
-import { TestGateway } from "../support/engine.ts";
-import type { QoS } from "../support/packets.ts";
 import { digestOf } from "../support/state_digest.ts";
-import { acknowledgedIsDelivered, BrokenPromise, qos2Once, retainedIsLastValue, willOnceIffDue } from "./checkers.ts";
-import type { ClientWorld, Profile } from "./clients.ts";
+import {
+  acknowledgedIsDelivered,
+  BrokenPromise,
+  ledgerBalances,
+  qos2Once,
+  requireThat,
+  retainedIsLastValue,
+  willOnceIffDue,
+} from "./checkers.ts";
+import {
+  acknowledgedIsInKafka,
+  committedIsPrefix,
+  committedOnce,
+  downOnce,
+  MarkersAdvance,
+  partitionsInOrder,
+  routedIsAccountedFor,
+} from "./checkers_kafka.ts";
+import type { ClientWorld, Profile } from "./client_profile.ts";
 import { SimClient } from "./clients.ts";
 import type { Faults } from "./faults.ts";
-import { chooseFaults } from "./faults.ts";
-import { History } from "./history.ts";
+import { chooseFaults, chooseMoreFaults, type MoreFaults } from "./faults.ts";
+import { KafkaSide, ROUTES } from "./kafka_side.ts";
 import { Random } from "./random.ts";
+import { sharedIsDelivered, sharedOnce, STRICT } from "./shares.ts";
+import { routesOf } from "./sim_process.ts";
 import type { SimTransport } from "./sim_transport.ts";
+import { Site } from "./site.ts";
 import { Trace } from "./trace.ts";
-import { randomGroup, randomTopicName, sharedIsDelivered, sharedOnce, STRICT } from "./shares.ts";
-import { settle } from "./virtual_clock.ts";
+import { settle, VirtualClock } from "./virtual_clock.ts";
+import { randomProfile, readerProfile, watcherProfile, Workload } from "./workload.ts";
+
+/** `site`: one site that knows no Kafka. `kafka`: one or two that have one. */
+export type World = "site" | "kafka";
+
+export interface RunOptions {
+  readonly world: World;
+  readonly steps: number;
+  /** Lines of the trace to print when it fails. */
+  readonly traceLines?: number;
+}
+
+/** How much happened: a run that did nothing fails. */
+export interface RunCounts {
+  deliveries: number;
+  acknowledged: number;
+  checked: number;
+  kills: number;
+  resumes: number;
+  takeovers: number;
+  wills: number;
+  retained: number;
+  /** Deliveries of share groups, and messages of which a second member got a copy. */
+  shared: number;
+  moved: number;
+  /** Records in Kafka, messages that came from there, and records there that were taken back. */
+  records: number;
+  cameDown: number;
+  aborted: number;
+}
 
 export interface RunResult {
   readonly hash: string;
-  readonly deliveries: number;
-  readonly acknowledged: number;
-  readonly checked: number;
-  readonly kills: number;
-  readonly resumes: number;
-  readonly takeovers: number;
-  readonly wills: number;
-  readonly retained: number;
-  /** Deliveries of share groups, and messages of which a second member got a copy. */
-  readonly shared: number;
-  readonly moved: number;
+  readonly steps: number;
+  readonly counts: RunCounts;
 }
 
 /** A promise was broken, or the run did nothing. The message tells how to replay it. */
@@ -41,199 +76,197 @@ class SimulationFailed extends Error {
   override readonly name = "SimulationFailed";
 }
 
-const FILTERS = ["t/#", "t/+", "t/1", "#", "+/2", "t/3", "r/#", "r/+/1"] as const;
 const GROUP_MS = 5;
-const FIRST_WITH_SHARES = 1_000;
-/** Longer than the grace of wills after a restart. */
+/** The seeds before found something without share groups and what came after them. */
+const FIRST_WITH_MORE = 1_000;
+/** Longer than the grace of wills after a restart, and than their delay. */
 const QUIET_ROUNDS = 30;
+/** Between two looks at Kafka as a whole. */
+const STEPS_PER_CHECK = 40;
+/** Everything owed arrives within so many ticks of the coarse timer once faults have ended. */
+const FINISH_ROUNDS_MAX = 3_000;
 
-class Simulation implements ClientWorld {
-  readonly history = new History();
+class Simulation {
   readonly trace = new Trace();
+  readonly #seed: number;
   readonly #random: Random;
+  readonly #more: Random | undefined;
   readonly #faults: Faults;
-  readonly #gateway: TestGateway;
-  readonly #disk = new MemoryDisk();
-  readonly #clients: SimClient[] = [];
-  readonly #transports = new Set<SimTransport>();
+  readonly #moreFaults: MoreFaults;
+  readonly #clock = new VirtualClock();
+  readonly #kafka: KafkaSide | undefined;
+  readonly #sites: Site[] = [];
+  readonly #worlds = new Map<Site, ClientWorld>();
+  readonly #clients: { readonly client: SimClient; readonly site: Site; readonly isWatcher: boolean }[] = [];
+  readonly #workload: Workload;
+  readonly #markers = new MarkersAdvance();
   readonly #hasShares: boolean;
   #step = 0;
-  #held = false;
 
-  constructor(seed: number) {
+  constructor(seed: number, world: World) {
+    this.#seed = seed;
     this.#random = new Random(seed);
-    // The seeds before found something without them.
-    this.#hasShares = seed >= FIRST_WITH_SHARES && seed % 4 !== 0;
+    this.#hasShares = seed >= FIRST_WITH_MORE && seed % 4 !== 0;
+    const hasMore = seed >= FIRST_WITH_MORE || world === "kafka";
+    this.#more = hasMore ? new Random(seed ^ 0x6d6f7265) : undefined;
     this.#faults = chooseFaults(this.#random);
-    const { isSmallLog, isShortQueue } = this.#faults;
-    this.#gateway = new TestGateway({
-      seed,
-      noteDigests: true,
-      disk: this.#disk,
-      groupMs: this.#random.chance(0.2) ? GROUP_MS : 0,
-      ...(isSmallLog ? { logBytesMax: LIMITS.headRoomBytes + 40_000 } : {}),
-      ...(isShortQueue ? { limits: { ...DEFAULT_LIMITS, waitingPerSessionMax: 15, windowMax: 15 } } : {}),
+    this.#moreFaults = chooseMoreFaults(this.#more);
+    this.#kafka = world === "kafka" ? new KafkaSide({ clock: this.#clock, seed, trace: this.trace }) : undefined;
+    const groupMs = this.#random.chance(0.2) ? GROUP_MS : 0;
+    this.#addSite("a", groupMs);
+    if (this.#kafka !== undefined && this.#more?.chance(0.5) === true) this.#addSite("b", groupMs);
+    this.#workload = new Workload({
+      random: this.#random,
+      hasShares: this.#hasShares,
+      more: this.#more,
+      hasKafka: this.#kafka !== undefined,
+      cleanStart: this.#faults.cleanStart,
     });
-  }
-
-  get mayDrop(): boolean {
-    const { isShortQueue, isSmallLog, diskFull } = this.#faults;
-    return isShortQueue || isSmallLog || diskFull > 0;
   }
 
   step(): number {
     return this.#step;
   }
 
-  attach(transport: SimTransport): boolean {
-    transport.receiving = this.#gateway.engine.gateway.attach(transport);
-    if (transport.receiving === undefined) return false;
-    this.#transports.add(transport);
-    return true;
-  }
-
   async run(steps: number): Promise<RunResult> {
-    await this.#gateway.start();
-    await this.#setUp();
+    for (const site of this.#sites) {
+      await site.start();
+      await this.#setUp(site);
+    }
     for (; this.#step < steps; this.#step++) {
       await this.#act();
       await settle();
-      this.#assertAlive();
+      await this.#lookAtDisks();
+      if (this.#step % STEPS_PER_CHECK === 0) this.#lookAtKafka();
     }
     await this.#finish();
-    const losses = this.#disk.readLosses(LIMITS.lossesMax);
-    const checked = acknowledgedIsDelivered(this.history, losses);
-    qos2Once(this.history);
-    willOnceIffDue(this.history, losses, "watcher");
-    const retained = await this.#checkRetained();
-    const { deliveries, acknowledged, kills, resumes, takeovers, willsSeen, shared: copies } = this.history;
-    sharedOnce(this.history);
-    const memberIds = this.#clients.map(({ profile }) => profile.clientId);
-    const checkedToo = sharedIsDelivered(this.history, losses, memberIds);
-    const { hash } = this.trace;
-    return {
-      hash,
-      deliveries,
-      acknowledged,
-      checked: checked + checkedToo,
-      kills,
-      resumes,
-      takeovers,
-      wills: willsSeen.size,
-      retained,
-      shared: copies.count,
-      moved: copies.moved,
-    };
+    const counts = await this.#judge();
+    return { hash: this.trace.hash, steps: this.#step, counts };
   }
 
-  /** The watcher sees every will and message; it is there before all others. */
-  async #setUp(): Promise<void> {
-    const random = this.#random;
-    const watcher = new SimClient(this, {
-      clientId: "watcher",
-      version: 5,
-      persistent: true,
-      isHonest: true,
-      neverAcks: false,
-      receiveMaximum: 7,
-      keepAliveSeconds: 0,
-      hasWill: false,
+  #addSite(name: string, groupMs: number): void {
+    const { isSmallLog, isShortQueue } = this.#faults;
+    const kafka = this.#kafka === undefined ? undefined : {
+      kafka: this.#kafka.kafka,
+      name,
+      site: name,
+      routes: routesOf(ROUTES, name),
+      settings: { transactionTimeoutMs: 3_000 },
+    };
+    const site = new Site({
+      name,
+      seed: this.#seed + this.#sites.length * 104_729,
+      clock: this.#clock,
+      engine: {
+        groupMs,
+        ...(isSmallLog ? { logBytesMax: LIMITS.headRoomBytes + 40_000 } : {}),
+        ...(isShortQueue ? { limits: { ...DEFAULT_LIMITS, waitingPerSessionMax: 15, windowMax: 15 } } : {}),
+      },
+      kafka,
     });
-    this.#clients.push(watcher);
+    this.#sites.push(site);
+    this.#worlds.set(site, {
+      site: name,
+      history: site.history,
+      trace: this.trace,
+      mayDrop: this.#mayDrop,
+      isPunctual: this.#faults.wallJump === 0,
+      step: () => this.#step,
+      nowMs: () => this.#clock.nowMs(),
+      attach: (transport) => site.attach(transport),
+      acknowledged: (sent) => {
+        if (this.#kafka !== undefined) acknowledgedIsInKafka(this.#kafka, sent);
+      },
+      published: (sent) => {
+        if (!sent.topicName.startsWith("chat/")) return;
+        for (const other of this.#sites) if (other !== site) other.history.addSent(sent);
+      },
+    });
+  }
+
+  get #mayDrop(): boolean {
+    const { isShortQueue, isSmallLog, diskFull } = this.#faults;
+    return isShortQueue || isSmallLog || diskFull > 0;
+  }
+
+  #addClient(site: Site, profile: Profile, isWatcher: boolean): SimClient {
+    const world = this.#worlds.get(site);
+    if (world === undefined) throw new Error("every site has a world");
+    const client = new SimClient(world, profile);
+    this.#clients.push({ client, site, isWatcher });
+    return client;
+  }
+
+  async #setUp(site: Site): Promise<void> {
+    const watcher = this.#addClient(site, watcherProfile(watcherOf(site)), true);
     watcher.connect({ clean: false });
     await this.#calm();
-    assert.ok(watcher.isConnected, "the watcher is there");
-    watcher.subscribe("will/#", 2, { noLocal: false });
-    watcher.subscribe("t/#", 2, { noLocal: false });
-    if (this.#hasShares) watcher.subscribe(STRICT.topicFilter, 2, { noLocal: false });
+    requireThat(watcher.isConnected, "a watcher is there", () => site.name);
+    const topicFilters = [
+      "will/#",
+      "t/#",
+      ...(this.#hasShares ? [STRICT.topicFilter] : []),
+      ...(this.#more === undefined ? [] : ["e/#", "x/#"]),
+      ...(this.#kafka === undefined ? [] : ["k/#", "chat/#", "cmd/#"]),
+    ];
+    for (const topicFilter of topicFilters) {
+      watcher.subscribe(topicFilter, 2, { noLocal: false });
+      if (this.#more !== undefined) await this.#calm();
+    }
     await this.#calm();
-    const count = random.between(3, 6);
+    const count = this.#random.between(3, 6);
     for (let index = 0; index < count; index++) {
-      const isHonest = random.chance(0.8);
-      const profile: Profile = {
-        clientId: `c${index}`,
-        version: random.pick([4, 5]),
-        persistent: random.chance(0.6),
-        isHonest,
-        neverAcks: !isHonest && random.chance(0.5),
-        receiveMaximum: random.pick([1, 3, 20, 65_535]),
-        keepAliveSeconds: random.pick([0, 0, 2]),
-        hasWill: random.chance(0.5),
-      };
+      const prefix = site === this.#sites[0] ? "c" : `c-${site.name}-`;
+      const profile = randomProfile(`${prefix}${index}`, this.#random, this.#more);
       this.trace.add(JSON.stringify(profile));
-      this.#clients.push(new SimClient(this, profile));
+      this.#addClient(site, profile, false);
     }
   }
 
   async #act(): Promise<void> {
     const random = this.#random;
+    const site = this.#sites.length === 1 ? this.#sites[0] : random.pick(this.#sites);
+    if (site === undefined) return;
+    const clients = this.#clientsOf(site);
     const roll = random.float();
-    if (roll < 0.45) this.#network(random.pick([...this.#transports, undefined]));
-    else if (roll < 0.65) this.#clientActs(random.pick(this.#clients));
-    else if (roll < 0.8) this.#gateway.platform.endTurn();
-    else if (roll < 0.93) random.pick(this.#clients).acknowledge(random.between(1, 5));
-    else this.#gateway.platform.clock.advance(random.pick([1, 20, 100, 250, 250, 500]));
-    await this.#misfortune();
+    if (roll < 0.45) this.#network(site, random.pick([...site.transports, undefined]));
+    else if (roll < 0.65) {
+      const { client, isWatcher } = random.pick(clients);
+      this.#workload.act(client, { isWatcher });
+    } else if (roll < 0.8) site.endTurn();
+    else if (roll < 0.93) random.pick(clients).client.acknowledge(random.between(1, 5));
+    else this.#advance(random.pick([1, 20, 100, 250, 250, 500]));
+    if (this.#kafka !== undefined && random.chance(0.3)) this.#advance(random.pick([1, 5, 20, 100]));
+    await this.#misfortune(site);
+    this.#kafka?.act(this.#sites, { step: this.#step, nowMs: this.#clock.nowMs() });
+    this.#kafka?.misfortune(this.#sites);
   }
 
-  #network(transport: SimTransport | undefined): void {
+  #clientsOf(site: Site): readonly { readonly client: SimClient; readonly isWatcher: boolean }[] {
+    return this.#clients.filter((one) => one.site === site);
+  }
+
+  #advance(ms: number): void {
+    this.#clock.advance(ms);
+  }
+
+  #network(site: Site, transport: SimTransport | undefined): void {
     if (transport === undefined) return;
     const bytesMax = this.#random.chance(this.#faults.split) ? this.#random.between(1, 40) : 65_536;
     if (this.#random.chance(0.5)) transport.toGateway(bytesMax);
     else transport.toClient(bytesMax);
-    if (transport.isOver) this.#transports.delete(transport);
+    if (transport.isOver) site.transports.delete(transport);
   }
 
-  #clientActs(client: SimClient): void {
-    const random = this.#random;
-    const { clientId } = client.profile;
-    if (client.isIdle) {
-      if (random.chance(0.3)) client.connect({ clean: this.#cleans(client) });
-      return;
-    }
-    if (clientId === "watcher") {
-      random.float();
-      return;
-    }
-    if (this.#hasShares && random.chance(0.6)) return this.#shares(client);
-    const roll = random.float();
-    if (roll < 0.7) {
-      const qos: QoS = random.pick([0, 1, 1, 2, 2]);
-      const retain = random.chance(0.15);
-      // One QoS per retained name: a copy of QoS 1 that is sent again may come after a newer one of QoS 2.
-      const topicName = retain ? `r/${clientId}/${qos}` : `t/${random.below(4)}`;
-      client.publish(topicName, qos, { retain, clears: retain && random.chance(0.25) });
-    } else if (roll < 0.85) {
-      client.subscribe(random.pick(FILTERS), random.pick([0, 1, 2, 2]), { noLocal: random.chance(0.2) });
-    } else if (roll < 0.9) client.unsubscribe(random.pick(FILTERS));
-    else if (roll < 0.97) client.ping();
-    else client.disconnect();
-  }
-
-  /** What clients do with share groups. */
-  #shares(client: SimClient): void {
-    const random = this.#random;
-    const roll = random.float();
-    if (roll < 0.6) {
-      client.publish(randomTopicName(random), random.pick([0, 1, 1, 2, 2]), { retain: false, clears: false });
-      return;
-    }
-    const { group, qos } = randomGroup(random, client.profile);
-    if (roll < 0.92) client.subscribe(group.topicFilter, qos, { noLocal: false });
-    else client.unsubscribe(group.topicFilter);
-  }
-
-  #cleans(client: SimClient): boolean {
-    return this.#random.chance(this.#faults.cleanStart) && client.profile.clientId !== "watcher";
-  }
-
-  async #misfortune(): Promise<void> {
+  async #misfortune(site: Site): Promise<void> {
     const random = this.#random;
     const faults = this.#faults;
-    const victim = random.pick(this.#clients);
+    const { client: victim, isWatcher } = random.pick(this.#clientsOf(site));
     if (random.chance(faults.cut)) victim.cut({ gatewayHears: true });
     if (random.chance(faults.halfOpen)) victim.cut({ gatewayHears: false });
-    if (random.chance(faults.takeOver) && !victim.isIdle) victim.connect({ clean: this.#cleans(victim) });
+    if (random.chance(faults.takeOver) && !victim.isIdle) {
+      victim.connect({ clean: this.#workload.cleans() && !isWatcher });
+    }
     if (random.chance(faults.stall) && victim.transport !== undefined) {
       victim.transport.isStalled = !victim.transport.isStalled;
     }
@@ -243,94 +276,116 @@ class Simulation implements ClientWorld {
       const type = random.pick([0x40, 0x50, 0x62, 0x70]);
       victim.sendRaw(Uint8Array.of(type, 2, 0, random.between(1, 60)));
     }
-    if (random.chance(faults.slowCommit)) this.#hold(!this.#held);
-    if (random.chance(faults.slowCommit)) this.#disk.releaseOne();
-    if (random.chance(faults.diskFull)) this.#disk.setDiskFull(random.chance(0.5));
-    if (random.chance(faults.wallJump)) this.#gateway.platform.clock.jumpWall(random.between(-100_000, 100_000));
-    if (random.chance(faults.kill)) await this.#kill();
+    if (random.chance(faults.slowCommit)) site.hold(!site.isHeld);
+    if (random.chance(faults.slowCommit)) site.disk.releaseOne();
+    if (random.chance(faults.diskFull)) site.disk.setDiskFull(random.chance(0.5));
+    if (random.chance(faults.wallJump)) site.jumpWall(random.between(-100_000, 100_000));
+    if (random.chance(faults.kill)) await this.#kill(site);
+    if (this.#more !== undefined) this.#moreMisfortune(site, victim, this.#more);
   }
 
-  #hold(held: boolean): void {
-    this.#held = held;
-    if (held) this.#disk.hold();
-    else this.#disk.release();
+  #moreMisfortune(site: Site, victim: SimClient, random: Random): void {
+    const faults = this.#moreFaults;
+    if (random.chance(faults.mute) && victim.transport !== undefined) {
+      victim.transport.isMute = !victim.transport.isMute;
+    }
+    if (random.chance(faults.halfClose)) victim.transport?.halfClose();
+    if (random.chance(faults.failedCommit) && !site.expectsFatal) {
+      site.expectsFatal = true;
+      site.disk.failNextCommit(random.pick(["before-writing", "after-writing"]));
+    }
+    if (random.chance(faults.sleep)) this.#advance(random.pick([5_000, 30_000]));
   }
 
-  async #kill(): Promise<void> {
+  async #kill(site: Site): Promise<void> {
     const random = this.#random;
     const unsynced = random.pick(["lost", "kept"] as const);
     const isQuiet = random.chance(0.5);
     const isStop = random.chance(0.3);
-    const { log } = this.#gateway.engine;
-    this.#hold(false);
+    // A commit that is to fail ends the process before everything is durable.
+    const { expectsFatal } = site;
+    const { log } = site.engine;
+    site.hold(false);
     // A clean stop takes every snapshot: the next start reads nothing else.
-    if (isStop) await this.#gateway.stop();
-    else if (isQuiet) await this.#rest();
+    if (isStop && !expectsFatal) await site.stop();
+    else if (isQuiet && !expectsFatal) await this.#rest(site);
     else if (random.chance(0.5)) {
-      this.#hold(true);
-      this.#gateway.platform.endTurn();
+      site.hold(true);
+      site.endTurn();
       await settle();
     }
-    const live = isQuiet || isStop ? digestOf(log.state) : undefined;
+    const isWhole = (isQuiet || isStop) && !expectsFatal;
+    const live = isWhole ? digestOf(log.state) : undefined;
     this.trace.add(`${this.#step} ${isStop ? "stop" : "kill"}, unsynced ${unsynced}, ${isQuiet ? "quiet" : "at work"}`);
-    this.history.kills++;
-    this.#gateway.kill(unsynced);
-    await settle();
-    // What the dead process still had in hand must not run in the next one.
-    this.#gateway.platform.clock.dropTimers();
-    this.#gateway.platform.dropTurn();
-    for (const client of this.#clients) client.gatewayDied();
-    for (const transport of this.#transports) transport.die();
-    this.#transports.clear();
-    // Whether a will is due depends now on whether its client is back within the grace.
-    // DISCONNECT has no answer: whether it was durable nobody knows, unless everything was.
-    const unsure = isQuiet || isStop ? ["must"] : ["must", "must-not"];
-    for (const [id, will] of this.history.wills) {
-      if (!unsure.includes(will.due) || this.history.willsSeen.has(id)) continue;
-      this.history.wills.set(id, { ...will, due: "maybe" });
-    }
-    if (random.chance(0.3)) this.#gateway.platform.clock.advance(random.between(0, 20_000));
-    this.#hold(false);
-    const recovered = await this.#recovered();
-    if (live !== undefined) assert.deepEqual(recovered, live, "recovered state = live state at a kill");
-    const { digestOnDisk } = this.#gateway;
-    if (digestOnDisk !== undefined) {
-      assert.deepEqual(recovered, digestOnDisk, "recovered state = live state at the newest commit on the disk");
-    }
-    await this.#gateway.start();
+    await this.#restart(site, { unsynced, live, isWhole });
   }
 
-  /** What a start would find, before it does anything. */
-  async #recovered(): Promise<unknown> {
-    const nothing = (): void => {};
-    const { log } = await openLog({
-      platform: this.#gateway.platform,
-      store: createMemoryStore(this.#disk),
-      bytesMax: LIMITS.headRoomBytes * 4,
-      groupMs: 0,
-      mayDropOldest: false,
-      site: undefined,
-      onFatal: nothing,
-      requestTurn: nothing,
-      onCommitted: nothing,
-    });
-    this.#disk.kill({ unsynced: "lost" });
-    return digestOf(log.state);
+  /** The process is gone. A new one finds what was on the disk. */
+  async #restart(
+    site: Site,
+    about: { readonly unsynced: "lost" | "kept"; readonly live: unknown; readonly isWhole: boolean },
+  ): Promise<void> {
+    const random = this.#random;
+    const { history } = site;
+    history.kills++;
+    await site.kill(about.unsynced);
+    for (const { client } of this.#clientsOf(site)) client.gatewayDied();
+    // Whether a will is due depends now on whether its client is back within the grace.
+    // DISCONNECT has no answer: whether it was durable nobody knows, unless everything was.
+    const unsure = about.isWhole ? ["must"] : ["must", "must-not"];
+    for (const [id, will] of history.wills) {
+      if (!unsure.includes(will.due) || history.willsSeen.has(id)) continue;
+      history.wills.set(id, { ...will, due: "maybe" });
+    }
+    if (random.chance(0.3)) this.#advance(random.between(0, 20_000));
+    site.hold(false);
+    await site.compare(about.live);
+    while (!site.isRunning) {
+      await site.start(this.#more?.chance(0.3) === true ? { dieAfter: this.#more.below(60) } : {});
+    }
+    this.#lookAtKafka();
+  }
+
+  /** A process whose disk has failed ends, and only such a one. */
+  async #lookAtDisks(): Promise<void> {
+    for (const site of this.#sites) {
+      if (site.fatal === undefined) continue;
+      requireThat(site.expectsFatal, "the gateway goes on", () => String(site.fatal));
+      this.trace.add(`${this.#step} the disk of ${site.name} has failed`);
+      await this.#restart(site, { unsynced: "lost", live: undefined, isWhole: false });
+    }
+  }
+
+  #lookAtKafka(): void {
+    const kafka = this.#kafka;
+    if (kafka === undefined) return;
+    for (const site of this.#sites) {
+      committedOnce(site, kafka);
+      partitionsInOrder(site, kafka);
+      committedIsPrefix(site, kafka);
+      this.#markers.check(site, kafka);
+      if (site.isRunning) downOnce(site, kafka, false);
+    }
   }
 
   /** Faults end; everybody honest comes back and takes what is owed. */
   async #finish(): Promise<void> {
     this.trace.add("finish");
-    this.#hold(false);
-    this.#disk.setDiskFull(false);
-    for (const client of this.#clients) if (!client.profile.isHonest) client.cut({ gatewayHears: true });
-    for (const transport of this.#transports) transport.isStalled = false;
+    for (const site of this.#sites) {
+      site.disk.failNextCommit(undefined);
+      if (site.fatal === undefined) site.expectsFatal = false;
+      site.hold(false);
+      site.disk.setDiskFull(false);
+      for (const transport of site.transports) transport.isStalled = transport.isMute = false;
+    }
+    this.#kafka?.mend(this.#sites);
+    for (const { client } of this.#clients) if (!client.profile.isHonest) client.cut({ gatewayHears: true });
     let quietRounds = 0;
     let attempts = 50 * this.#clients.length;
     for (let round = 0; quietRounds < QUIET_ROUNDS; round++) {
-      if (round > 3_000) throw new BrokenPromise("everything comes to rest: it does not");
+      requireThat(round < FINISH_ROUNDS_MAX, "once faults end everything owed arrives", () => this.#describe());
       const before = this.trace.count;
-      for (const client of this.#clients) {
+      for (const { client } of this.#clients) {
         if (!client.profile.isHonest) continue;
         // A log that stays full, of its ledger if nothing else, refuses new sessions for ever.
         if (client.isIdle && quietRounds < QUIET_ROUNDS - 10 && attempts-- > 0) client.connect({ clean: false });
@@ -338,20 +393,27 @@ class Simulation implements ClientWorld {
         if (round % 4 === 0) client.ping();
       }
       await this.#calm();
-      this.#gateway.platform.clock.advance(LIMITS.coarseTimerMs);
+      await this.#clock.advanceSettling(LIMITS.coarseTimerMs);
       await this.#calm();
-      quietRounds = this.trace.count === before ? quietRounds + 1 : 0;
+      const isQuiet = this.trace.count === before && (this.#kafka?.isDone(this.#sites) ?? true);
+      quietRounds = isQuiet ? quietRounds + 1 : 0;
       this.#step++;
     }
   }
 
+  #describe(): string {
+    return this.#sites.map(({ name, edge }) => `${name}: ${JSON.stringify([edge?.status(), edge?.figures()])}`).join(
+      ", ",
+    );
+  }
+
   /** Until everything is durable, also where commits wait for more. */
-  async #rest(): Promise<void> {
-    await this.#gateway.quiet();
-    const { log } = this.#gateway.engine;
+  async #rest(site: Site): Promise<void> {
+    await site.quiet();
+    const { log } = site.engine;
     for (let next = 0, rounds = 0; rounds < 2; rounds++) {
-      this.#gateway.platform.clock.advance(GROUP_MS);
-      await this.#gateway.quiet();
+      this.#advance(GROUP_MS);
+      await site.quiet();
       if (log.nextPosition !== next) rounds = -1;
       next = log.nextPosition;
     }
@@ -360,58 +422,109 @@ class Simulation implements ClientWorld {
   /** Lets all bytes arrive and all turns end. */
   async #calm(): Promise<void> {
     for (let round = 0; round < 1_000; round++) {
-      await this.#rest();
       let moved = false;
-      for (const transport of [...this.#transports]) {
-        moved ||= transport.hasWork;
-        transport.toGateway(65_536);
-        transport.toClient(65_536);
-        if (transport.isOver) this.#transports.delete(transport);
+      for (const site of this.#sites) {
+        if (site.isRunning && !site.expectsFatal) await this.#rest(site);
+        for (const transport of [...site.transports]) {
+          moved ||= transport.hasWork;
+          transport.toGateway(65_536);
+          transport.toClient(65_536);
+          if (transport.isOver) site.transports.delete(transport);
+        }
       }
-      for (const client of this.#clients) if (client.hasAcks && !client.profile.neverAcks) client.acknowledge(100);
+      for (const { client } of this.#clients) if (client.hasAcks && !client.profile.neverAcks) client.acknowledge(100);
       if (!moved) break;
     }
-    this.#assertAlive();
+    await this.#lookAtDisks();
   }
 
-  async #checkRetained(): Promise<number> {
-    const reader = new SimClient(this, {
-      clientId: "reader",
-      version: 4,
-      persistent: false,
-      isHonest: true,
-      neverAcks: false,
-      receiveMaximum: 65_535,
-      keepAliveSeconds: 0,
-      hasWill: false,
-    });
-    this.#clients.push(reader);
+  /** Everything has come to rest: what was promised must have happened. */
+  async #judge(): Promise<RunCounts> {
+    const kafka = this.#kafka;
+    kafka?.settle(this.#sites);
+    this.#lookAtKafka();
+    const counts: RunCounts = { ...NOTHING, aborted: kafka?.aborted ?? 0, records: kafka?.committed().length ?? 0 };
+    for (const site of this.#sites) {
+      const { history, losses } = site;
+      counts.checked += acknowledgedIsDelivered(history, losses);
+      qos2Once(history);
+      willOnceIffDue(history, losses, watcherOf(site));
+      counts.retained += await this.#checkRetained(site);
+      sharedOnce(history);
+      const memberIds = this.#clientsOf(site).map(({ client }) => client.profile.clientId);
+      counts.checked += sharedIsDelivered(history, losses, memberIds);
+      if (kafka !== undefined) {
+        downOnce(site, kafka, true);
+        routedIsAccountedFor(site, kafka);
+        counts.cameDown += site.witness.messages().filter(({ fromKafka }) => fromKafka).length;
+      }
+      if (this.#more !== undefined) this.#balance(site);
+      for (const name of ["deliveries", "acknowledged", "kills", "resumes", "takeovers"] as const) {
+        counts[name] += history[name];
+      }
+      counts.wills += history.willsSeen.size;
+      counts.shared += history.shared.count;
+      counts.moved += history.shared.moved;
+    }
+    // With a full disk from the beginning everything may have been refused.
+    requireThat(counts.deliveries > 0 || this.#mayDrop, "a run does something", () => JSON.stringify(counts));
+    return counts;
+  }
+
+  #balance(site: Site): void {
+    const clientId = watcherOf(site);
+    const incarnation = site.history.incarnations.find((one) => one.clientId === clientId && !one.ended);
+    if (incarnation === undefined) return;
+    const published = site.witness.messages().filter(({ topicName }) => topicName.startsWith("e/")).map(({ id }) => id);
+    const waiting = site.engine.log.state.sessionOf.get(clientId)?.places.count ?? 0;
+    ledgerBalances(incarnation, { published, losses: site.losses, waiting });
+  }
+
+  async #checkRetained(site: Site): Promise<number> {
+    const reader = this.#addClient(site, readerProfile(`reader-${site.name}`), false);
     reader.connect({ clean: true });
     await this.#calm();
     // A log that stays full refuses new sessions: then there is nothing to ask.
     if (!reader.isConnected) return 0;
     reader.subscribe("r/#", 1, { noLocal: false });
     await this.#calm();
-    retainedIsLastValue(this.history, reader.retainedSeen, this.mayDrop);
+    retainedIsLastValue(site.history, reader.retainedSeen, this.#mayDrop);
     return reader.retainedSeen.size;
-  }
-
-  #assertAlive(): void {
-    const { fatal } = this.#gateway;
-    if (fatal !== undefined) throw new BrokenPromise(`the gateway goes on: ${fatal.message}`);
   }
 }
 
+/** Of a run that did nothing. */
+export const NOTHING: RunCounts = {
+  deliveries: 0,
+  acknowledged: 0,
+  checked: 0,
+  kills: 0,
+  resumes: 0,
+  takeovers: 0,
+  wills: 0,
+  retained: 0,
+  shared: 0,
+  moved: 0,
+  records: 0,
+  cameDown: 0,
+  aborted: 0,
+};
+
+function watcherOf({ name }: Site): string {
+  return `watcher-${name}`;
+}
+
 /** Runs one seed. Throws SimulationFailed with the end of the trace. */
-export async function simulate(seed: number, steps: number, traceLines = 40): Promise<RunResult> {
-  const simulation = new Simulation(seed);
+export async function simulate(seed: number, options: RunOptions): Promise<RunResult> {
+  const simulation = new Simulation(seed, options.world);
   try {
-    return await simulation.run(steps);
+    return await simulation.run(options.steps);
   } catch (error) {
     const text = error instanceof BrokenPromise ? error.message : String(error instanceof Error ? error.stack : error);
+    const lines = simulation.trace.end(options.traceLines ?? 40).join("\n    ");
     throw new SimulationFailed(
-      `${text}\n  at step ${simulation.step()}, after:\n    ${simulation.trace.end(traceLines).join("\n    ")}\n` +
-        `  replay: node test/simulation/main.ts --seed ${seed} --steps ${steps}`,
+      `${text}\n  at step ${simulation.step()}, after:\n    ${lines}\n` +
+        `  replay: npm run simulate -- --world ${options.world} --seed ${seed} --steps ${options.steps}`,
       { cause: error },
     );
   }

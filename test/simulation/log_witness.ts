@@ -1,0 +1,115 @@
+/**
+ * What was in the log of a site, noted at the store: every message that a commit made durable, also after its row is gone.
+ * Decodes rows and remembers; the one promise it asks itself is that no position is used twice.
+ */
+import type { MemoryDisk } from "../../src/log/memory_store.ts";
+import { readRow } from "../../src/log/entry_codec.ts";
+import type { Entry } from "../../src/log/entry.ts";
+import type { QoS } from "../../src/mqtt/message.ts";
+import type { Store, StoreCommit } from "../../src/ports.ts";
+import { BrokenPromise } from "./checkers.ts";
+
+/** A message of the log. */
+export interface Logged {
+  readonly position: number;
+  readonly topicName: string;
+  /** Its payload, which is its id. */
+  readonly id: string;
+  readonly qos: QoS;
+  readonly clientId: string;
+  readonly kafkaTopic: string | undefined;
+  readonly ackKafka: boolean;
+  readonly dropOldest: boolean;
+  readonly fromKafka: boolean;
+}
+
+interface Noted {
+  /** The number that its commit has on the disk, if it gets there. */
+  readonly commit: number;
+  readonly position: number;
+  readonly identity: string;
+  readonly message: Logged | undefined;
+}
+
+const decoder = new TextDecoder();
+
+export class LogWitness {
+  readonly #disk: MemoryDisk;
+  readonly #byPosition = new Map<number, Logged>();
+  readonly #identities = new Map<number, string>();
+  #noted: Noted[] = [];
+
+  constructor(disk: MemoryDisk) {
+    this.#disk = disk;
+  }
+
+  /** Durable messages in the order of the log. */
+  messages(): readonly Logged[] {
+    this.#settle();
+    return [...this.#byPosition.values()].sort((left, right) => left.position - right.position);
+  }
+
+  at(position: number): Logged | undefined {
+    this.#settle();
+    return this.#byPosition.get(position);
+  }
+
+  /** The store of a new process, listened to. What an old one had not got to the disk never will be there. */
+  listen(store: Store): Store {
+    this.#settle();
+    this.#noted = [];
+    return {
+      open: () => store.open(),
+      commit: (commit) => {
+        this.#note(commit);
+        return store.commit(commit);
+      },
+      readRows: (from, options) => store.readRows(from, options),
+      readLosses: (options) => store.readLosses(options),
+      close: () => store.close(),
+    };
+  }
+
+  #note({ rows }: StoreCommit): void {
+    this.#settle();
+    const commit = this.#disk.commits + 1;
+    this.#noted = this.#noted.filter((noted) => noted.commit < commit);
+    for (const { first, body } of rows) {
+      for (const { position, entry } of readRow(first, body.slice()).entries) {
+        const message = entry.type === "message" ? messageOf(position, entry) : undefined;
+        const identity = message === undefined ? entry.type : `${message.clientId} ${message.topicName}=${message.id}`;
+        this.#noted.push({ commit, position, identity, message });
+      }
+    }
+  }
+
+  #settle(): void {
+    if (this.#noted.length === 0) return;
+    const { commits } = this.#disk;
+    for (const { commit, position, identity, message } of this.#noted) {
+      if (commit > commits) continue;
+      const before = this.#identities.get(position);
+      if (before !== undefined && before !== identity) {
+        throw new BrokenPromise(`no position is used twice: ${position} was ${before} and is ${identity}`);
+      }
+      this.#identities.set(position, identity);
+      if (message !== undefined) this.#byPosition.set(position, message);
+    }
+    this.#noted = this.#noted.filter(({ commit }) => commit > commits);
+  }
+}
+
+function messageOf(position: number, entry: Extract<Entry, { type: "message" }>): Logged {
+  const { message, route, fromKafka } = entry;
+  return {
+    position,
+    topicName: message.topicName,
+    id: decoder.decode(message.payload),
+    qos: message.qos,
+    clientId: message.clientId,
+    kafkaTopic: route?.kafkaTopic,
+    ackKafka: route?.ackKafka ?? false,
+    dropOldest: route?.dropOldest ?? false,
+    fromKafka,
+  };
+}
