@@ -20,7 +20,7 @@ import {
   rowCrc,
   sessionCrc,
 } from "./sqlite_schema.ts";
-import { SQLITE_FULL, sqliteCode, storeError } from "./store_errors.ts";
+import { SQLITE_CORRUPT, SQLITE_FULL, sqliteCode, storeError } from "./store_errors.ts";
 import { dropsCommits } from "./write_ahead_log.ts";
 
 export interface SqliteOptions {
@@ -35,6 +35,15 @@ const PAGE_BYTES = 4_096;
 /** Pages given back per commit while the disk is full: at most half a write-ahead log. */
 const SHRINK_PAGES = Math.floor(LIMITS.writeAheadLogBytes / PAGE_BYTES / 2);
 
+class Irremovable extends Error {
+  readonly first: number;
+
+  constructor(first: number, options: ErrorOptions) {
+    super(`Row ${first} cannot be removed`, options);
+    this.first = first;
+  }
+}
+
 export class SqliteDatabase {
   readonly #directory: string;
   readonly #lock: DatabaseSync;
@@ -46,6 +55,8 @@ export class SqliteDatabase {
   readonly #statements: Record<StatementName, StatementSync>;
   /** The write-ahead log was damaged: SQLite has dropped what was durable. */
   readonly #commitsAreGone: boolean;
+  /** Rows that nobody needs and SQLite cannot remove. */
+  readonly #irremovable = new Set<number>();
   /** Estimated pages written to the write-ahead log since the last checkpoint. */
   #walPages = 0;
 
@@ -94,7 +105,7 @@ export class SqliteDatabase {
   /** Durable when it returns. An empty commit only looks whether the disk has room again. */
   commit(commit: StoreCommit): StoreSpace {
     if (!isEmpty(commit)) {
-      this.#whenFullOnceMore(() => this.#transaction(commit));
+      this.#whenFullOnceMore(() => this.#transactionWithout(commit));
       this.#walPages += estimatePages(commit);
       if (this.#walPages * PAGE_BYTES >= LIMITS.writeAheadLogBytes) this.#checkpointWhenRoom();
     }
@@ -117,7 +128,7 @@ export class SqliteDatabase {
     const run = this.#statements;
     run.begin.run();
     try {
-      for (const first of commit.removedRows) run.removeRow.run(first);
+      for (const first of commit.removedRows) this.#removeRow(first);
       for (const row of commit.rows) run.addRow.run(row.first, row.span, row.routedThrough, rowCrc(row), row.body);
       for (const { key, value } of commit.sessions) {
         if (value === undefined) run.removeSession.run(key);
@@ -137,6 +148,30 @@ export class SqliteDatabase {
       // After some errors SQLite has rolled back by itself and says so.
       if (this.#writer.isTransaction) run.rollback.run();
       throw error;
+    }
+  }
+
+  /** Throws Irremovable for a row whose pages lead nowhere. */
+  #removeRow(first: number): void {
+    if (this.#irremovable.has(first)) return;
+    try {
+      this.#statements.removeRow.run(first);
+    } catch (error) {
+      if (sqliteCode(error) !== SQLITE_CORRUPT) throw error;
+      throw new Irremovable(first, { cause: error });
+    }
+  }
+
+  /** Leaves rows where they are that cannot be removed: nobody needs them, and stopping for them would never end. */
+  #transactionWithout(commit: StoreCommit): void {
+    for (;;) {
+      try {
+        this.#transaction(commit);
+        return;
+      } catch (error) {
+        if (!(error instanceof Irremovable)) throw error;
+        this.#irremovable.add(error.first);
+      }
     }
   }
 

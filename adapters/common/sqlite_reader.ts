@@ -6,6 +6,7 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { RowInfo, RowsRead, StoreDamage, StoredRow, StoreOpened } from "../../src/ports.ts";
 import { blobOf, metaCrc, retainedCrc, rowCrc, sessionCrc } from "./sqlite_schema.ts";
+import { SQLITE_CORRUPT, sqliteCode } from "./store_errors.ts";
 
 /** Rows whose sizes are looked up at once. */
 const INFO_PAGE = 4_096;
@@ -17,6 +18,8 @@ const ROW = `CAST(first AS REAL) AS first, CAST(span AS REAL) AS span,
   CAST(routed_through AS REAL) AS routed_through, CAST(crc AS REAL) AS crc, body`;
 
 type Columns = Record<string, unknown>;
+
+const EMPTY = new Uint8Array(0);
 
 /** Everything but the rows' bodies. */
 export type StoreContent = Omit<StoreOpened, "space">;
@@ -153,15 +156,35 @@ export class SqliteReader {
       if (bytes > page.room) break;
       end++;
     }
-    const columns = this.#rowsBetween.all(begin.first, infos[end]?.first ?? begin.first);
-    for (const [index, column] of columns.entries()) {
-      const { sound, ...row } = rowOf(column);
+    const columns = this.#readRows(infos.slice(0, end + 1));
+    for (const [index, info] of infos.slice(0, end + 1).entries()) {
+      const column = columns[index];
+      const { sound, ...row } = column === undefined ? { ...info, body: EMPTY, sound: false } : rowOf(column);
       if (!sound) {
         const found = rowDamage(row, infos[index + 1]?.first);
         if (row.first + (found.span ?? 0) > page.from) page.damaged.push(found);
       } else if (row.first + row.span > page.from) page.rows.push(row);
     }
     return end;
+  }
+
+  /** One for each; undefined where the pages of a row lead nowhere, for which SQLite refuses all that are read with it. */
+  #readRows(infos: readonly RowInfo[]): readonly (Columns | undefined)[] {
+    try {
+      return this.#rowsBetween.all(infos[0]?.first ?? 0, infos.at(-1)?.first ?? 0);
+    } catch (error) {
+      if (sqliteCode(error) !== SQLITE_CORRUPT) throw error;
+      return infos.map(({ first }) => this.#readRow(first));
+    }
+  }
+
+  #readRow(first: number): Columns | undefined {
+    try {
+      return this.#rowAt.get(first);
+    } catch (error) {
+      if (sqliteCode(error) !== SQLITE_CORRUPT) throw error;
+      return undefined;
+    }
   }
 
   #all(sql: string): Columns[] {
@@ -198,7 +221,7 @@ export class SqliteReader {
   }
 
   #isDamaged(first: number): boolean {
-    const columns = this.#rowAt.get(first);
+    const columns = this.#readRow(first);
     return columns === undefined || !rowOf(columns).sound;
   }
 }

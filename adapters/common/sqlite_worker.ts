@@ -26,7 +26,8 @@ const DOING: Readonly<Record<Request["kind"], string>> = {
   close: "close the log in",
 };
 
-class LogThread {
+/** What the thread does, without the thread. */
+export class LogThread {
   readonly #options: SqliteOptions;
   #database: SqliteDatabase | undefined;
   /** The first failed commit: SQLite would accept a later one, and the log would have a hole that nobody knows of. */

@@ -5,6 +5,7 @@
 import { type ErrorCode, TributaryError } from "../../src/errors.ts";
 
 /** Primary result codes (https://sqlite.org/rescode.html). */
+export const SQLITE_CORRUPT = 11;
 export const SQLITE_FULL = 13;
 const SQLITE_CONSTRAINT = 19;
 const CODES: Readonly<Record<number, ErrorCode>> = {

@@ -2,6 +2,7 @@
 import { CodecTarget } from "./codec.ts";
 import { ConnectionTarget } from "./connection.ts";
 import { ConfigTarget } from "./config.ts";
+import { DataTarget } from "./data.ts";
 import { RecordsTarget } from "./records.ts";
 import { RoutesTarget } from "./routes.ts";
 import type { FuzzTarget } from "./target.ts";
@@ -17,4 +18,5 @@ export const targets: readonly {
   { name: "routes", share: 1, create: () => new RoutesTarget() },
   { name: "records", share: 1, create: () => new RecordsTarget() },
   { name: "config", share: 1, create: () => new ConfigTarget() },
+  { name: "data", share: 2, create: () => new DataTarget() },
 ];

@@ -98,6 +98,8 @@ export type TestEngineOptions =
   & {
     /** Notes the state at every commit, see `digestOnDisk`: costs a walk over all sessions each time. */
     readonly noteDigests?: boolean;
+    /** Another store than one on `disk`. */
+    readonly createStore?: () => Store;
   };
 
 /** What `$SYS` shows of the process. */
@@ -153,7 +155,7 @@ export class TestGateway {
       logBytesMax: 1_073_741_824,
       mayDropOldest: false,
       ...this.#options,
-      store: this.#noting(createMemoryStore(this.disk)),
+      store: this.#noting(this.#options.createStore?.() ?? createMemoryStore(this.disk)),
       platform: this.platform,
       onFatal: (error) => this.fatal = error,
     });

@@ -12,7 +12,7 @@ import type { TestContext } from "node:test";
 import { SqliteDatabase } from "../../../adapters/common/sqlite_database.ts";
 import { TributaryError } from "../../../src/errors.ts";
 import { crc32 } from "../../../src/kafka/crc32.ts";
-import type { StoreCommit } from "../../../src/ports.ts";
+import type { StoreCommit, StoreDamage } from "../../../src/ports.ts";
 import { test } from "../../support/test.ts";
 
 const NOTHING: StoreCommit = { removedRows: [], rows: [], sessions: [], retained: [], meta: [], losses: [] };
@@ -116,6 +116,19 @@ function judge(image: Image, directory: string): Outcome {
   return "older";
 }
 
+/** `first` of the sound rows, and what is damaged. */
+function readAllRows(database: SqliteDatabase): { rows: number[]; damaged: StoreDamage[] } {
+  const rows: number[] = [];
+  const damaged: StoreDamage[] = [];
+  for (let from = 0;;) {
+    const page = database.readRows(from, 1_000_000);
+    if (page.rows.length + page.damaged.length === 0) return { rows, damaged };
+    rows.push(...page.rows.map(({ first }) => first));
+    damaged.push(...page.damaged);
+    for (const { first = 0, span = 1 } of [...page.rows, ...page.damaged]) from = Math.max(from, first + span);
+  }
+}
+
 function same(left: ReadonlySet<number>, right: ReadonlySet<number>): boolean {
   return left.size === right.size && [...left].every((one) => right.has(one));
 }
@@ -188,4 +201,51 @@ test("a file that is missing is noticed, one that is doubled does no harm", (t) 
   // Another generation's write-ahead log beside a clean database: its commits are in there already.
   const old = join(image.killed, "log.sqlite-wal");
   assert.equal(damaged(image, "clean", "log.sqlite", (path) => cpSync(old, `${path}-wal`)), "whole");
+});
+
+/**
+ * Where in the file the number of the next page of a large value stands: at the beginning of its pages, and, for the first of
+ * them, in the row. All other pages begin with another kind of number.
+ */
+function pageReferences(bytes: Buffer): readonly number[] {
+  const pageCount = bytes.length / PAGE_BYTES;
+  const starts = Array.from({ length: pageCount - 1 }, (_, index) => (index + 1) * PAGE_BYTES);
+  const nextOf = (start: number): number => bytes.readUInt32BE(start);
+  const links = starts.filter((start) => nextOf(start) > 0 && nextOf(start) <= pageCount);
+  const targets = new Set(links.map(nextOf));
+  const heads = links.map((start) => start / PAGE_BYTES + 1).filter((page) => !targets.has(page));
+  const leaves = starts.filter((start) => bytes[start] === 0x0d);
+  const inRows = heads.flatMap((head) => {
+    const needle = Buffer.alloc(4);
+    needle.writeUInt32BE(head);
+    return leaves.map((start) => start + bytes.subarray(start, start + PAGE_BYTES).indexOf(needle))
+      .filter((at) => at % PAGE_BYTES > 8 && bytes.subarray(at, at + 4).equals(needle));
+  });
+  return [...links, ...inRows];
+}
+
+test("a page that leads nowhere costs the row it belongs to, not those read with it, and never stops the log", (t) => {
+  const image = makeImage(t);
+  const bytes = readFileSync(join(image.clean, "log.sqlite"));
+  const value = Uint8Array.of(1, 2, 3);
+  const references = pageReferences(bytes);
+  for (const at of references) {
+    const outcome = damaged(image, "clean", "log.sqlite", (path) => {
+      const copy = Buffer.from(bytes);
+      copy.writeUInt32BE(0x7fff_ffff, at);
+      writeFileSync(path, copy);
+    });
+    assert.equal(outcome, "named", `at ${at}`);
+    const database = open(image.scratch);
+    const { damaged: found, rows } = readAllRows(database);
+    assert.deepEqual([found.length, rows.length + 1], [1, image.history.at(-1)?.size]);
+    const removedRows = [found[0]?.first ?? 0, ...rows.slice(0, 1)];
+    database.commit({ ...NOTHING, removedRows, meta: [{ key: "x", value }] });
+    database.close();
+    const again = open(image.scratch);
+    assert.deepEqual(again.read().meta.get("x"), value, "the rest of the commit is there");
+    assert.deepEqual(readAllRows(again).rows, rows.slice(1));
+    again.close();
+  }
+  assert.ok(references.length > 10, `${references.length} references`);
 });
