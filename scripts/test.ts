@@ -2,9 +2,9 @@
 // against each of the four. `npm test -- bun e2e` runs only the steps whose names hold all of these words.
 //
 // Where tests lie decides where they run: test/unit, test/conformance and test/simulation on all three runtimes;
-// test/e2e under Node, which starts what TRIBUTARY_TEST_RUNTIME names: kafka_* for Node and the binary only, real_kafka_*
-// once, because there parts of the gateway face a real Kafka inside the test's own process. Those that talk MQTT most run
-// over WebSocket as well.
+// test/e2e under Node, which starts what TRIBUTARY_TEST_RUNTIME names: kafka_* for Node and the binary only, kafka_faults_*
+// for Node alone, because what they disturb is Kafka, and real_kafka_* once, because there parts of the gateway face a
+// real Kafka inside the test's own process. Those that talk MQTT most run over WebSocket as well.
 
 import { globSync } from "node:fs";
 import { basename } from "node:path";
@@ -64,12 +64,16 @@ function suiteSteps(): Step[] {
 
 function endToEndSteps(): Step[] {
   const all = testFiles("test/e2e");
-  const kafka = all.filter((path) => basename(path).startsWith("kafka_"));
+  const faults = all.filter((path) => basename(path).startsWith("kafka_faults_"));
+  const kafka = all.filter((path) => basename(path).startsWith("kafka_") && !faults.includes(path));
   const inProcess = all.filter((path) => basename(path).startsWith("real_kafka_"));
-  const others = all.filter((path) => !kafka.includes(path) && !inProcess.includes(path));
+  const others = all.filter((path) => !kafka.includes(path) && !faults.includes(path) && !inProcess.includes(path));
   const found: Step[] = [];
   if (inProcess.length > 0) {
     found.push({ runner: "node", alone: true, name: "real kafka on node", command: [...nodeTest, ...inProcess] });
+  }
+  if (faults.length > 0) {
+    found.push({ runner: "node", alone: true, name: "kafka faults on node", command: [...nodeTest, ...faults] });
   }
   for (const runtime of ["node", "bun", "deno", "binary"]) {
     const common = {

@@ -257,7 +257,7 @@ export class Downlink {
         place.problem = `${what}: it has no leader now`;
         return;
       case "unauthorized":
-        place.problem = `${what}: the user lacks the right Read on it; grant it in Kafka`;
+        place.problem = `Cannot read topic "${kafkaTopic}": the user lacks the right Read on it; grant it in Kafka`;
         return;
       case "other":
         place.problem = `${what}: ${error.text}`;

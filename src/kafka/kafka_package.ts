@@ -153,6 +153,15 @@ export interface FetchTopic {
   }[];
 }
 
+export interface AddPartitionsResponse {
+  readonly resultsByTransaction: readonly {
+    readonly topicResults: readonly {
+      readonly name: string;
+      readonly resultsByPartition: readonly { readonly partitionIndex: number; readonly partitionErrorCode: number }[];
+    }[];
+  }[];
+}
+
 export interface TopicPartitions {
   readonly name: string;
   readonly partitions: readonly number[];

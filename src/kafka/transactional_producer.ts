@@ -7,8 +7,8 @@ import { assert, TributaryError } from "../errors.ts";
 import { BatchWriter, type ProducerEnvironment, type ProducerIdentity } from "./batch_writer.ts";
 import type { BrokerAddress, BrokerConnections } from "./broker_connections.ts";
 import { backoffMs, delay } from "./cluster.ts";
-import { kafkaError, protocolErrors } from "./kafka_errors.ts";
-import type { TopicPartitions } from "./kafka_package.ts";
+import { kafkaError, protocolErrors, responseOf } from "./kafka_errors.ts";
+import type { AddPartitionsResponse, TopicPartitions } from "./kafka_package.ts";
 import type { KafkaProducer, ProduceRecord } from "./kafka_port.ts";
 import { groupByPartition } from "./produce_request.ts";
 
@@ -17,6 +17,9 @@ const COORDINATOR_OF_TRANSACTION = 1;
 /** The previous transaction's markers are still being written: a matter of milliseconds, hit by most transactions. */
 const CONCURRENT_DELAY_MS_MIN = 1;
 const CONCURRENT_DELAY_MS_MAX = 20;
+
+/** Kafka's number of it. */
+const TOPIC_AUTHORIZATION_FAILED = 29;
 
 /** Answers of a coordinator that is moving, starting or still ending the previous transaction: nothing was done. */
 const COORDINATOR_BUSY = new Set([
@@ -207,7 +210,7 @@ export class TransactionalProducer implements KafkaProducer {
         } catch (error) {
           // Deleted since the metadata was read, or not yet known to this broker: fresh metadata tells which.
           if (protocolErrors(error).includes("UNKNOWN_TOPIC_OR_PARTITION")) await this.#checkAgain(partitions);
-          throw error;
+          throw missingRight(error) ?? error;
         }
       },
     });
@@ -238,6 +241,21 @@ export class TransactionalProducer implements KafkaProducer {
       );
     }
   }
+}
+
+/** Of several topics the answer says which ones may not be written to. */
+function missingRight(error: unknown): TributaryError | undefined {
+  const response = responseOf(error);
+  if (!protocolErrors(error).includes("TOPIC_AUTHORIZATION_FAILED") || response === undefined) return undefined;
+  const { resultsByTransaction } = response as AddPartitionsResponse; // what the codec of this request built
+  const names = resultsByTransaction.flatMap(({ topicResults }) => topicResults).filter(({ resultsByPartition }) =>
+    resultsByPartition.some(({ partitionErrorCode }) => partitionErrorCode === TOPIC_AUTHORIZATION_FAILED)
+  ).map(({ name }) => `"${name}"`);
+  return new TributaryError(
+    "kafka.misconfigured",
+    `Cannot write to topic ${names.join(", ")}: the user lacks the right Write on it; grant it in Kafka`,
+    { cause: error },
+  );
 }
 
 function firstRecords(groups: ReadonlyMap<string, readonly ProduceRecord[]>): readonly ProduceRecord[] {

@@ -3,14 +3,12 @@
  * behind a proxy that loses things, and one with TLS and SASL. It ends with the test that started it, also on failure.
  */
 
-import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { once } from "node:events";
-import { openSync, readFileSync } from "node:fs";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { connect, createServer } from "node:net";
-import { tmpdir } from "node:os";
+import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { type CleanUp, commonProperties, freePorts, KafkaNode, nodeDirectory } from "./kafka_broker.ts";
 import { kafkaClassPath, type KafkaVersion } from "./kafka_install.ts";
 import { type KafkaProxy, startKafkaProxy } from "./kafka_proxy.ts";
 import { type ReadOptions, type ReadRecord, readWithConsole, readWithKcat, writeWithConsole } from "./kafka_tools.ts";
@@ -61,15 +59,7 @@ export interface KafkaBroker {
   logTail(): string;
 }
 
-/** Registers a clean-up: a TestContext, or node:test itself with its module-wide `after`. */
-export interface CleanUp {
-  after(clean: () => Promise<void>): void;
-}
-
-const CLUSTER_ID = "AAAAAAAAAAAAAAAAAAAAAA";
-/** A starved machine takes 15 s; a broker that needs longer has failed. */
-const READY_TIMEOUT_MS = 90_000;
-const POLL_MS = 50;
+const NODE_ID = 1;
 
 interface Ports {
   readonly plain: number;
@@ -79,64 +69,24 @@ interface Ports {
   readonly controller: number;
 }
 
-async function freePorts(count: number): Promise<readonly number[]> {
-  const servers = await Promise.all(Array.from({ length: count }, async () => {
-    const server = createServer().listen(0, "127.0.0.1");
-    await once(server, "listening");
-    return server;
-  }));
-  return await Promise.all(servers.map(async (server) => {
-    const address = server.address();
-    server.close();
-    await once(server, "close");
-    if (address === null || typeof address === "string") throw new Error("a listener has no port");
-    return address.port;
-  }));
-}
-
-function serverProperties(directory: string, ports: Ports, options: StartOptions): string {
+function serverProperties(
+  directory: string,
+  ports: Ports,
+  options: StartOptions & { readonly version: KafkaVersion },
+): Readonly<Record<string, string>> {
   const secure = options.users !== undefined;
-  const lines: Record<string, string> = {
+  return {
     "process.roles": "broker,controller",
-    "node.id": "1",
-    "controller.quorum.voters": `1@127.0.0.1:${ports.controller}`,
+    "node.id": String(NODE_ID),
+    "controller.quorum.voters": `${NODE_ID}@127.0.0.1:${ports.controller}`,
     listeners: `PLAINTEXT://127.0.0.1:${ports.plain},PROXIED://127.0.0.1:${ports.behindProxy},` +
       `CONTROLLER://127.0.0.1:${ports.controller}${secure ? `,SASL_SSL://127.0.0.1:${ports.secure}` : ""}`,
     "advertised.listeners": `PLAINTEXT://127.0.0.1:${ports.plain},PROXIED://127.0.0.1:${ports.proxy}` +
       (secure ? `,SASL_SSL://127.0.0.1:${ports.secure}` : ""),
-    "controller.listener.names": "CONTROLLER",
-    "inter.broker.listener.name": "PLAINTEXT",
-    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL",
-    "log.dirs": join(directory, "data"),
-    "num.partitions": "4",
-    "auto.create.topics.enable": "false",
-    "offsets.topic.num.partitions": "1",
-    "offsets.topic.replication.factor": "1",
-    "transaction.state.log.num.partitions": "1",
-    "transaction.state.log.replication.factor": "1",
-    "transaction.state.log.min.isr": "1",
-    "group.initial.rebalance.delay.ms": "0",
-    "num.network.threads": "2",
-    "num.io.threads": "4",
-    // Tests write records with any timestamp: time must not delete them.
-    "log.retention.ms": "-1",
-    // Compaction tests.
-    "log.cleaner.backoff.ms": "200",
-    "log.initial.task.delay.ms": "500",
-    "log.cleaner.dedupe.buffer.size": "2097152",
-    // A killed broker's session must end soon, or its restart waits for it; a starved machine needs some slack.
-    "broker.session.timeout.ms": "4000",
-    "broker.heartbeat.interval.ms": "500",
-    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
+    ...commonProperties(directory, options.version),
+    ...(options.users === undefined ? {} : secureProperties(directory, options.users)),
+    ...options.properties,
   };
-  if (options.version !== "3.9.1") {
-    lines["share.coordinator.state.topic.num.partitions"] = "1";
-    lines["share.coordinator.state.topic.replication.factor"] = "1";
-    lines["share.coordinator.state.topic.min.isr"] = "1";
-  }
-  if (options.users !== undefined) Object.assign(lines, secureProperties(directory, options.users));
-  Object.assign(lines, options.properties);
-  return Object.entries(lines).map(([name, value]) => `${name}=${value}\n`).join("");
 }
 
 function secureProperties(directory: string, users: readonly KafkaUser[]): Record<string, string> {
@@ -178,33 +128,11 @@ async function makeCertificates(directory: string): Promise<string> {
   return readFileSync(at("ca.crt"), "utf8");
 }
 
-/** Asks for metadata (version 5, no topics): a broker that still starts is not named in it. */
-function namesABroker(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const request = Buffer.from("\0\0\0\0\0\x03\0\x05\0\0\0\x01\0\x01t\0\0\0\0\0", "latin1");
-    request.writeInt32BE(request.length - 4, 0);
-    const socket = connect(port, "127.0.0.1", () => socket.write(request));
-    let answer = Buffer.alloc(0);
-    const end = (ready: boolean): void => {
-      socket.destroy();
-      resolve(ready);
-    };
-    socket.setTimeout(2000, () => end(false));
-    socket.on("error", () => end(false));
-    socket.on("close", () => end(false));
-    socket.on("data", (chunk) => {
-      answer = Buffer.concat([answer, chunk]);
-      // Size, correlation id, throttle time, count of brokers.
-      if (answer.length >= 16) end(answer.readInt32BE(12) > 0);
-    });
-  });
-}
-
 /** Starts one broker and waits until it is ready. */
 export async function startKafka(cleanUp: CleanUp, options: StartOptions = {}): Promise<KafkaBroker> {
   const version = options.version ?? "4.2.1";
   const classPath = await kafkaClassPath(version);
-  const directory = await mkdtemp(join(tmpdir(), "tributary-kafka-"));
+  const directory = await nodeDirectory();
   const broker = new Broker(version, classPath, directory);
   cleanUp.after(() => broker.remove());
   await broker.prepare(options);
@@ -219,7 +147,7 @@ class Broker implements KafkaBroker {
   #ports: Ports = { plain: 0, behindProxy: 0, proxy: 0, secure: 0, controller: 0 };
   #proxy: KafkaProxy | undefined;
   #ca: string | undefined;
-  #child: ChildProcess | undefined;
+  #node: KafkaNode | undefined;
 
   constructor(version: KafkaVersion, classPath: string, directory: string) {
     this.version = version;
@@ -248,73 +176,53 @@ class Broker implements KafkaBroker {
     const [plain = 0, behindProxy = 0, secure = 0, controller = 0] = await freePorts(4);
     this.#proxy = await startKafkaProxy({ port: 0, brokerPort: behindProxy });
     this.#ports = { plain, behindProxy, proxy: this.#proxy.port, secure, controller };
+    const { version } = this;
+    this.#node = new KafkaNode({
+      version,
+      classPath: this.#classPath,
+      directory: this.#directory,
+      nodeId: NODE_ID,
+      plainPort: plain,
+      heapMegabytes: 512,
+    });
     if (options.users !== undefined) this.#ca = await makeCertificates(this.#directory);
-    const properties = join(this.#directory, "server.properties");
-    await writeFile(properties, serverProperties(this.#directory, this.#ports, { ...options, version: this.version }));
-    await writeFile(
-      join(this.#directory, "log4j.properties"),
-      "log4j.rootLogger=INFO, out\nlog4j.appender.out=org.apache.log4j.ConsoleAppender\n" +
-        "log4j.appender.out.layout=org.apache.log4j.PatternLayout\n" +
-        "log4j.appender.out.layout.ConversionPattern=[%d] %p %m (%c)%n\n",
-    );
     const scram = (options.users ?? []).flatMap(({ name, password }) =>
       ["SCRAM-SHA-256", "SCRAM-SHA-512"].flatMap((
         kind,
       ) => ["--add-scram", `${kind}=[name=${name},password=${password}]`])
     );
-    await run("java", [
-      ...["-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", this.#classPath, "kafka.tools.StorageTool"],
-      ...["format", "-t", CLUSTER_ID, "-c", properties, ...scram],
-    ]);
+    await this.#node.format(serverProperties(this.#directory, this.#ports, { ...options, version }), scram);
   }
 
-  async start(): Promise<void> {
-    const log = openSync(join(this.#directory, "broker.log"), "a");
-    const child = spawn("java", [
-      ...["-Xmx512m", "-Xms256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=INFO"],
-      ...[`-Dlog4j.configuration=file:${join(this.#directory, "log4j.properties")}`],
-      ...["-cp", this.#classPath, "kafka.Kafka", join(this.#directory, "server.properties")],
-    ], { stdio: ["ignore", log, log] });
-    this.#child = child;
-    // A runner that is killed does not run clean-ups, but it does not leave a JVM behind.
-    const killWithUs = (): void => this.#signal("SIGKILL");
-    process.once("exit", killWithUs);
-    child.once("exit", () => {
-      process.off("exit", killWithUs);
-      if (this.#child === child) this.#child = undefined;
-    });
-    const deadlineMs = performance.now() + READY_TIMEOUT_MS;
-    while (!(await namesABroker(this.#ports.plain))) {
-      if (this.#child === undefined || performance.now() > deadlineMs) {
-        throw new Error(
-          `Kafka ${this.version} does not become ready (exit code ${child.exitCode}):\n${this.logTail()}`,
-        );
-      }
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-    }
+  get #prepared(): KafkaNode {
+    if (this.#node === undefined) throw new Error("the broker is not prepared");
+    return this.#node;
   }
 
-  async stop(): Promise<void> {
-    await this.#end("SIGTERM");
+  start(): Promise<void> {
+    return this.#prepared.start();
   }
 
-  async kill(): Promise<void> {
-    await this.#end("SIGKILL");
+  stop(): Promise<void> {
+    return this.#prepared.stop();
+  }
+
+  kill(): Promise<void> {
+    return this.#prepared.kill();
   }
 
   freeze(): void {
-    this.#signal("SIGSTOP");
+    this.#prepared.freeze();
   }
 
   thaw(): void {
-    this.#signal("SIGCONT");
+    this.#prepared.thaw();
   }
 
   /** Ends everything and removes the directory. */
   async remove(): Promise<void> {
-    await this.#end("SIGKILL");
+    await this.#node?.remove();
     await this.#proxy?.close();
-    await rm(this.#directory, { recursive: true, force: true });
   }
 
   readWithKcat(options: ReadOptions): Promise<readonly ReadRecord[]> {
@@ -330,22 +238,6 @@ class Broker implements KafkaBroker {
   }
 
   logTail(): string {
-    return readFileSync(join(this.#directory, "broker.log"), "utf8").slice(-4000);
-  }
-
-  async #end(signal: "SIGTERM" | "SIGKILL"): Promise<void> {
-    const child = this.#child;
-    if (child === undefined) return;
-    const ended = once(child, "exit");
-    this.#signal(signal);
-    await ended;
-    this.#child = undefined;
-  }
-
-  /** By number, not by `child.kill`: Deno 2.9 takes a stopped child for an ended one and sends nothing more. */
-  #signal(signal: "SIGTERM" | "SIGKILL" | "SIGSTOP" | "SIGCONT"): void {
-    const pid = this.#child?.pid;
-    if (pid === undefined) throw new Error(`Kafka ${this.version} does not run`);
-    process.kill(pid, signal);
+    return this.#prepared.logTail();
   }
 }

@@ -57,6 +57,8 @@ class Lane {
   #queuedBytes = 0;
   #freeMs = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Set when the sender has gone: called once the rest has arrived. */
+  #onEmpty: (() => void) | undefined;
 
   constructor(link: Link, direction: Direction, ends: { readonly from: Socket; readonly to: Socket }) {
     this.#link = link;
@@ -100,6 +102,13 @@ class Lane {
       this.#to.write(head.bytes);
     }
     if (this.#queuedBytes <= LANE_BYTES_MAX && this.#from.isPaused()) this.#from.resume();
+    if (this.#queue.length === 0) this.#onEmpty?.();
+  }
+
+  /** The sender has gone; what it sent is still under way. */
+  finish(onEmpty: () => void): void {
+    this.#onEmpty = onEmpty;
+    if (this.#queue.length === 0) onEmpty();
   }
 
   end(): void {
@@ -208,13 +217,15 @@ export async function startKafkaProxy(
       if (commits-- > 0) passed("commit answer");
       else commits = 0;
     });
-    for (const socket of [client, broker]) {
-      socket.on("error", () => pair.destroy());
-      socket.on("close", () => {
-        if (!hole) pair.destroy();
-        pairs.delete(pair);
-      });
-    }
+    const forget = (): void => {
+      if (!hole) pair.destroy();
+      pairs.delete(pair);
+    };
+    broker.on("error", () => pair.destroy());
+    broker.on("close", forget);
+    client.on("error", () => undefined); // "close" follows
+    // What a client has sent still arrives, however late, also when it has given up.
+    client.on("close", () => pair.toBroker.finish(forget));
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);

@@ -3,6 +3,7 @@
  * what was sent as the judges want it. Real processes only; nothing of the gateway's code.
  */
 
+import { randomBytes } from "node:crypto";
 import {
   type Gateway,
   type GatewayOptions,
@@ -22,10 +23,16 @@ const PAYLOAD_BYTES = 64;
 const TOPICS_PER_CLIENT = 5;
 
 /** Messages of one client: `<prefix>/<client>/<0…4>`, payloads unique over all loads of a test. */
-function loadOf(clientId: string, prefix: string, size: { count: number; payloadBytes: number }): LoadMessage[] {
+function loadOf(
+  clientId: string,
+  prefix: string,
+  size: { count: number; payloadBytes: number; incompressible: boolean },
+): LoadMessage[] {
+  const { incompressible, payloadBytes } = size;
+  const fill = (): string => incompressible ? randomBytes(payloadBytes).toString("base64") : ".";
   return Array.from({ length: size.count }, (_, index) => ({
     topicName: `${prefix}/${clientId}/${index % TOPICS_PER_CLIENT}`,
-    payload: `${prefix} ${clientId} ${index} `.padEnd(size.payloadBytes, "."),
+    payload: `${prefix} ${clientId} ${index} `.padEnd(payloadBytes, fill()),
   }));
 }
 
@@ -40,20 +47,22 @@ export interface LoadOptions extends Pick<LoadPublisherOptions, "port" | "qos" |
   readonly messagesEach: number;
   /** 64 unless told otherwise. */
   readonly payloadBytes?: number;
+  /** Random text, where a slow link is to be felt. */
+  readonly incompressible?: boolean;
   /** In turn 3.1.1 and 5 unless told otherwise. */
   readonly protocolVersion?: 4 | 5;
 }
 
 /** Publishers of one load. They connect at once and publish when told. */
 export function startPublishers(t: TestScope, options: LoadOptions): readonly LoadPublisher[] {
-  const { prefix, clients, messagesEach, payloadBytes = PAYLOAD_BYTES, ...rest } = options;
+  const { prefix, clients, messagesEach, payloadBytes = PAYLOAD_BYTES, incompressible = false, ...rest } = options;
   return Array.from({ length: clients }, (_, index) => {
     const clientId = `${prefix}-${String(index).padStart(2, "0")}`;
     return new LoadPublisher(t, {
       protocolVersion: index % 2 === 0 ? 4 : 5,
       ...rest,
       clientId,
-      messages: loadOf(clientId, prefix, { count: messagesEach, payloadBytes }),
+      messages: loadOf(clientId, prefix, { count: messagesEach, payloadBytes, incompressible }),
     });
   });
 }
