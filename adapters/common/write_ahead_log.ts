@@ -10,8 +10,8 @@ const FRAME_HEADER_BYTES = 24;
 const MAGIC = 0x377f0682;
 /** In the magic number: the checksums are of big-endian words. */
 const BIG_ENDIAN = 1;
-const PAGE_BYTES_MIN = 512;
-const PAGE_BYTES_MAX = 65_536;
+/** What our databases have: a header that is gone does not tell. */
+const PAGE_BYTES = 4_096;
 
 /** The running checksum of the log: two sums over pairs of words. */
 interface Sums {
@@ -28,15 +28,14 @@ export function dropsCommits(path: string): boolean {
   if (bytes.length < HEADER_BYTES + FRAME_HEADER_BYTES) return false;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const littleEndian = (view.getUint32(0) & BIG_ENDIAN) === 0;
-  const pageBytes = view.getUint32(8);
-  if (pageBytes < PAGE_BYTES_MIN || pageBytes > PAGE_BYTES_MAX) return false; // the caller's SQLite refuses or ignores it
   const sums: Sums = { first: 0, second: 0 };
   add(sums, view, { from: 0, to: 24, littleEndian });
   const headerIsSound = (view.getUint32(0) & ~BIG_ENDIAN) === MAGIC && sums.first === view.getUint32(24) &&
-    sums.second === view.getUint32(28);
-  const frameBytes = FRAME_HEADER_BYTES + pageBytes;
+    sums.second === view.getUint32(28) && view.getUint32(8) === PAGE_BYTES;
+  const frameBytes = FRAME_HEADER_BYTES + PAGE_BYTES;
   // Frames of an older generation, which this log has overwritten in part, carry other salts.
-  const saltsAt = headerIsSound ? 16 : HEADER_BYTES + 8;
+  const saltsAt = headerIsSound ? 16 : firstSaltsAt(view, frameBytes);
+  if (saltsAt === undefined) return false;
   const [salt1, salt2] = [view.getUint32(saltsAt), view.getUint32(saltsAt + 4)];
   let isSound = headerIsSound;
   let commits = 0;
@@ -46,6 +45,16 @@ export function dropsCommits(path: string): boolean {
     if (!isSound && isOurs && view.getUint32(at + 4) !== 0) commits++;
   }
   return commits >= 2;
+}
+
+/** Where the salts of the newest frames stand, without the header: in the first frame that agrees with the one behind it. */
+function firstSaltsAt(view: DataView, frameBytes: number): number | undefined {
+  for (let at = HEADER_BYTES + 8; at + frameBytes + 8 <= view.byteLength; at += frameBytes) {
+    const [salt1, salt2] = [view.getUint32(at), view.getUint32(at + 4)];
+    const isSame = salt1 === view.getUint32(at + frameBytes) && salt2 === view.getUint32(at + frameBytes + 4);
+    if (isSame && (salt1 | salt2) !== 0) return at;
+  }
+  return undefined;
 }
 
 /** Whether the frame's checksum goes on from the ones before it. */

@@ -234,7 +234,7 @@ function damageBytes(
       return { changed, text: `byte at ${at}`, cuts: false };
     case 3: { // a sector that was never written
       const start = at - at % 512;
-      changed.fill(random.pick([0, 0xff]), start, start + 512);
+      changed.fill(random.pick([0, 0xff]), start, Math.min(length, start + 512));
       return { changed, text: `sector at ${start} blank`, cuts: false };
     }
     case 4:

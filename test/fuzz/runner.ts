@@ -69,7 +69,7 @@ export async function runTarget(target: FuzzTarget, options: RunOptions): Promis
     turnMs = nowMs;
     await new Promise((resolve) => setImmediate(resolve));
   }
-  target.close?.();
+  await target.close?.();
   process.off("uncaughtException", onUncaught).off("unhandledRejection", onUncaught);
   const seconds = (performance.now() - startMs) / 1_000;
   const { user, system } = process.cpuUsage(cpu);

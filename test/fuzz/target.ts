@@ -38,8 +38,8 @@ export interface FuzzTarget {
   run(seed: number, trail: Trail): number | Promise<number>;
   /** Throws when the cases so far have not reached what they must reach: a run that did nothing fails. */
   check(): void;
-  /** Removes what it has left on the disk. */
-  close?(): void;
+  /** Gives back what it holds: ports, files. */
+  close?(): void | Promise<void>;
 }
 
 function toHex(bytes: Uint8Array): string {

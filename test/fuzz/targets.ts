@@ -5,6 +5,7 @@ import { ConfigTarget } from "./config.ts";
 import { DataTarget } from "./data.ts";
 import { RecordsTarget } from "./records.ts";
 import { RoutesTarget } from "./routes.ts";
+import { SocketsTarget } from "./sockets.ts";
 import type { FuzzTarget } from "./target.ts";
 
 export const targets: readonly {
@@ -19,4 +20,5 @@ export const targets: readonly {
   { name: "records", share: 1, create: () => new RecordsTarget() },
   { name: "config", share: 1, create: () => new ConfigTarget() },
   { name: "data", share: 2, create: () => new DataTarget() },
+  { name: "sockets", share: 1, create: () => new SocketsTarget() },
 ];

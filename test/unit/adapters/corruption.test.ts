@@ -203,6 +203,18 @@ test("a file that is missing is noticed, one that is doubled does no harm", (t) 
   assert.equal(damaged(image, "clean", "log.sqlite", (path) => cpSync(old, `${path}-wal`)), "whole");
 });
 
+test("a write-ahead log whose first sectors are blank drops commits, and that is named", (t) => {
+  const image = makeImage(t);
+  for (const filling of [0, 0xff]) {
+    for (const blankBytes of [32, 512, PAGE_BYTES]) {
+      const outcome = damaged(image, "killed", "log.sqlite-wal", (path) => {
+        writeFileSync(path, readFileSync(path).fill(filling, 0, blankBytes));
+      });
+      assert.equal(outcome, "named", `${blankBytes} bytes of ${filling}`);
+    }
+  }
+});
+
 /**
  * Where in the file the number of the next page of a large value stands: at the beginning of its pages, and, for the first of
  * them, in the row. All other pages begin with another kind of number.
