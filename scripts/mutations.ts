@@ -25,6 +25,7 @@ const OPERATORS: readonly (readonly [what: string, change: (line: string) => str
   ["undefined instead", (line) => replaced(line, /^(\s*return )([^;]+)(;.*)$/, "$1($2, undefined)$3")],
   ["another reason code", (line) => replaced(line, /REASON\.(?!unspecifiedError)\w+/, "REASON.unspecifiedError")],
   ["another number", (line) => replaced(line, /(?<![\w.])(0x[\da-fA-F]+|\d+)(?![\w.])/, "($1 ^ 3)")],
+  ["other numbers", (line) => /\d, \d/.test(line) ? line.replace(/(?<![\w.])\d+(?![\w.])/g, "($& ^ 3)") : undefined],
   ["+ and -", (line) => swapped(line, " + ", " - ")],
   ["min and max", (line) => swapped(line, "Math.min(", "Math.max(")],
 ];

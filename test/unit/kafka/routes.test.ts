@@ -106,7 +106,7 @@ test("blanks, semicolons and levels with blanks or nothing in them are read as t
   assert.equal(up(routes, "//"), "stays");
 });
 
-test("[MQTT5-4.7.2-1] a name that begins with $ matches only where the first level is spelled", () => {
+test("[MQTT3-4.7.2-1] [MQTT5-4.7.2-1] a name that begins with $ matches only where the first level is spelled", () => {
   const routes = routesOf("$SYS/# -> sys; {a}/# -> all");
   assert.equal(up(routes, "$SYS/load"), "sys $SYS/load");
   assert.equal(up(routes, "$other/x"), "stays");
