@@ -125,7 +125,7 @@ export class LogReader {
         if (entry.route.dropOldest && this.#state.isDropped(position)) continue;
         if (bytes >= options.maxBytes) return { messages, through, bytes };
         messages.push({ position, entry, route: entry.route });
-        bytes += entry.message.payload.byteLength + entry.message.topicName.length + 128;
+        bytes += entry.message.payload.byteLength + entry.message.topicName.length + LIMITS.routedMessageBytes;
         through = position;
       }
       through = Math.max(through, row.first + row.span - 1);

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import type { Packet } from "mqtt-packet";
+import { LIMITS } from "../../../src/limits.ts";
 import { Writer } from "../../../src/log/bytes.ts";
 import type { RouteChoice } from "../../../src/log/entry.ts";
 import { writeEntry, writeRowHeader } from "../../../src/log/entry_codec.ts";
@@ -48,6 +49,20 @@ test("a page of routed messages ends with what is on disk, not with positions th
   await gateway.start();
   const [started] = gateway.engine.log.state.epochs.slice(-1);
   assert.ok(page.through < (started?.first ?? 0), `${page.through} lies before the restart's first position`);
+});
+
+test("a page of small messages is bounded by what they weigh in memory, not by their payloads", async () => {
+  const router = { route: () => ROUTE, payloadBytesMax: () => undefined, packetBytesMax: () => undefined };
+  const gateway = await TestGateway.start({ router });
+  const client = await gateway.connect({ clientId: "c" });
+  for (let count = 0; count < 200; count++) {
+    client.send(publish("up"));
+    await gateway.quiet();
+  }
+  const { log } = gateway.engine;
+  const { committedThrough } = log;
+  const page = await log.reader.readRouted(1, { maxBytes: 100 * LIMITS.routedMessageBytes, committedThrough });
+  assert.ok(page.messages.length >= 95 && page.messages.length <= 100, `${page.messages.length} messages`);
 });
 
 const decoder = new TextDecoder();
