@@ -1,5 +1,5 @@
 /**
- * What the system says about a process: processor time and resident memory, from Linux's /proc. Reads nothing else and
+ * What the system says about a process: processor time, resident memory and bytes written, from Linux's /proc. Reads nothing else and
  * judges nothing.
  */
 
@@ -21,4 +21,10 @@ export function cpuMicros(pid: number): number {
 export function residentBytes(pid: number): number {
   const found = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"));
   return Number(found?.[1] ?? Number.NaN) * 1024;
+}
+
+/** Bytes that the process had written to the disk so far, page by page, what the system has not yet written included. */
+export function writtenBytes(pid: number): number {
+  const found = /^write_bytes: (\d+)/m.exec(readFileSync(`/proc/${pid}/io`, "utf8"));
+  return Number(found?.[1] ?? Number.NaN);
 }

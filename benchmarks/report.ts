@@ -1,8 +1,7 @@
 /** Results as Markdown: ratios against the first broker, the reference, where there is one. Measures nothing. */
 
-import { execFileSync } from "node:child_process";
-import { cpus, loadavg } from "node:os";
-import type { KafkaFigures } from "./kafka.ts";
+import type { KafkaFigures } from "./kafka/rate.ts";
+import { circumstances, table } from "./markdown.ts";
 import type { FlowFigures, IdleFigures } from "./measure.ts";
 
 export interface FlowRow {
@@ -21,34 +20,16 @@ export interface Report {
 }
 
 export function toMarkdown(report: Report): string {
-  const lines = [`# Benchmark: ${report.brokers.toReversed().join(" against ")}`, "", ...circumstances(report), ""];
+  const lines = [
+    `# Benchmark: ${report.brokers.toReversed().join(" against ")}`,
+    "",
+    ...circumstances(report.settings),
+    "",
+  ];
   if (report.flows.length > 0) lines.push(...flowTable(report), "");
   if (report.idle.length > 0) lines.push(...idleTable(report), "");
   if (report.kafka !== undefined) lines.push(...kafkaTable(report.kafka), "");
   return lines.join("\n");
-}
-
-function circumstances({ settings }: Report): string[] {
-  const [cpu] = cpus();
-  return [
-    `- ${cpus().length} cores, shared with the load generator (${cpu?.model.trim() ?? "unknown"}), ` +
-    `${process.platform}-${process.arch}`,
-    `- commit ${commit()}, load generator on Bun ${process.versions["bun"] ?? "?"}`,
-    `- ${settings}`,
-    // Of the last minutes, our own two processes included: above three, others took part of the figures.
-    `- load average when it ended: ${loadavg().map((load) => load.toFixed(1)).join(", ")} (1, 5, 15 minutes)`,
-    "- CPU is user and system time of all threads; a rate with ≥ was limited by the load generator",
-  ];
-}
-
-function commit(): string {
-  try {
-    const run = (...args: string[]): string => execFileSync("git", args, { encoding: "utf8" }).trim();
-    const changed = run("status", "--porcelain", "--", "src", "adapters") === "" ? "" : " and uncommitted changes";
-    return run("rev-parse", "--short", "HEAD") + changed;
-  } catch {
-    return "unknown";
-  }
 }
 
 /** Above this share of a core the load generator is what limits the rate. */
@@ -78,7 +59,7 @@ function flowTable({ brokers, flows }: Report): string[] {
   ], rows);
 }
 
-function rate({ deliveriesPerSecond, loadBusy }: FlowFigures): string {
+export function rate({ deliveriesPerSecond, loadBusy }: FlowFigures): string {
   return `${loadBusy > LOAD_BUSY ? "≥ " : ""}${Math.round(deliveriesPerSecond).toLocaleString("en")}`;
 }
 
@@ -100,20 +81,7 @@ function kafkaTable(figures: KafkaFigures): string[] {
     ["gateway CPU, µs per message", figures.gatewayMicros.toFixed(1)],
     ["Kafka CPU, µs per message", figures.kafkaMicros.toFixed(1)],
     ["load CPU, µs per message", figures.loadMicros.toFixed(1)],
-    ["messages, and records beyond", `${whole(figures.messages)}, ${whole(figures.surplus)}`],
+    ["messages", whole(figures.messages)],
+    ["lost, doubled, reordered", `${figures.lost}, ${figures.duplicates}, ${figures.reordered}`],
   ]);
-}
-
-/** Padded as the formatter wants it. */
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
-  const widths = head.map((_, column) => Math.max(3, ...[head, ...rows].map((row) => row[column]?.length ?? 0)));
-  const line = (cells: readonly string[]): string => {
-    const padded = cells.map((cell, column) => {
-      const width = widths[column] ?? 0;
-      return column === 0 ? cell.padEnd(width) : cell.padStart(width);
-    });
-    return `| ${padded.join(" | ")} |`;
-  };
-  const rule = widths.map((width, column) => column === 0 ? "-".repeat(width) : `${"-".repeat(width - 1)}:`);
-  return [line(head), line(rule), ...rows.map(line)];
 }
