@@ -13,7 +13,7 @@ import { ANSWER_BYTES, whenDurable } from "./when_durable.ts";
 /** An acknowledgement in its turn: it leaves when everything before it has left and Kafka has reached its position. */
 interface Waiting {
   readonly packet: AckPacket;
-  /** 0: it waits only for those before it. */
+  /** 0: it waits only for those before it. Infinity: until its exchange has ended on disk. */
   readonly position: number;
   /** Its route allows it to be given up for lack of space. */
   readonly droppable: boolean;
@@ -70,21 +70,53 @@ export class Acknowledging {
   /** Everything up to the position is in Kafka, except what was refused for good. */
   uplinkReached(through: number, refused: readonly number[]): void {
     for (const position of refused) this.#refused.add(position);
+    let isEnding = false;
     for (const [connection, queues] of this.#waiting) {
       for (const queue of [queues.puback, queues.pubrec]) {
         while (queue[0] !== undefined && queue[0].position <= through) {
-          const { packet, position, droppable } = queue[0];
+          const packet = this.#answer(connection, queue[0]);
+          if (packet.type === "pubrec" && packet !== queue[0].packet) {
+            this.#endExchange(connection, queue, packet);
+            break;
+          }
           queue.shift();
           connection.weigh(-ANSWER_BYTES);
-          const isGone = this.#refused.has(position) || (droppable && this.#hub.log.state.isDropped(position));
-          const lost = isGone && connection.version === 5;
-          this.#send(connection, lost ? { ...packet, reasonCode: REASON.implementationSpecificError } : packet);
+          this.#send(connection, packet);
         }
+        isEnding ||= queue[0]?.position === Infinity;
       }
       if (queues.puback.length === 0 && queues.pubrec.length === 0) this.#waiting.delete(connection);
       connection.checkReading();
     }
-    this.#refused.clear();
+    // Those behind one that is ending its exchange are looked at once more.
+    if (!isEnding) this.#refused.clear();
+  }
+
+  /** What MQTT 5 is told of a message that Kafka will never have; any other acknowledgement as it is. */
+  #answer({ version }: Connection, { packet, position, droppable }: Waiting): AckPacket {
+    const isGone = this.#refused.has(position) || (droppable && this.#hub.log.state.isDropped(position));
+    return isGone && version === 5 ? { ...packet, reasonCode: REASON.implementationSpecificError } : packet;
+  }
+
+  /**
+   * A PUBREC with an error ends the exchange: the next PUBLISH with its identifier is another message [MQTT5-4.3.3-9]. That
+   * must be on disk before the client hears of it, or after a crash the other message would pass for a repeat.
+   */
+  #endExchange(connection: Connection, queue: Waiting[], packet: AckPacket): void {
+    const { log } = this.#hub;
+    const { session } = connection;
+    queue[0] = { packet, position: Infinity, droppable: false };
+    if (session?.received.has(packet.packetId) === true) {
+      const entry = { type: "received-released", session: session.number, packetId: packet.packetId } as const;
+      log.append(entry, { logged: session.durable });
+    }
+    log.after({
+      run: () => {
+        if (this.#waiting.get(connection)?.pubrec !== queue) return; // the connection is gone
+        queue[0] = { packet, ...AT_ONCE };
+        this.uplinkReached(log.state.uplinkThrough, []);
+      },
+    });
   }
 
   closed(connection: Connection): void {

@@ -2,6 +2,8 @@
  * Who a simulated client is, what it is asked to do, and what it shares with the rest of the simulation. Types, and the one
  * profile that others are made of.
  */
+import { Buffer } from "node:buffer";
+import type { Packet } from "mqtt-packet";
 import type { History, Sent } from "./history.ts";
 import type { SimTransport } from "./sim_transport.ts";
 import type { Trace } from "./trace.ts";
@@ -20,9 +22,47 @@ export interface Profile {
   readonly sessionExpirySeconds: number;
   /** Sends and takes topic aliases. */
   readonly hasAliases: boolean;
+  /** Takes the lowest free packet identifier, so that one which became free is soon used again. */
+  readonly reusesIdentifiers: boolean;
 }
 
-export const PLAIN = { willDelaySeconds: 0, sessionExpirySeconds: 0xffff_ffff, hasAliases: false } as const;
+export const PLAIN = {
+  willDelaySeconds: 0,
+  sessionExpirySeconds: 0xffff_ffff,
+  hasAliases: false,
+  reusesIdentifiers: false,
+} as const;
+
+/** Both ways. */
+export const ALIASES = 3;
+
+/** CONNECT of a client. `will`: the payload that is its alone. */
+export function connectOf(
+  profile: Profile,
+  about: { readonly clean: boolean; readonly will: string | undefined },
+): Extract<Packet, { cmd: "connect" }> {
+  const { clientId, version } = profile;
+  const properties = {
+    ...(profile.persistent ? { sessionExpiryInterval: profile.sessionExpirySeconds } : {}),
+    receiveMaximum: profile.receiveMaximum,
+    ...(profile.hasAliases ? { topicAliasMaximum: ALIASES } : {}),
+  };
+  const delay = version === 5 && profile.willDelaySeconds > 0
+    ? { properties: { willDelayInterval: profile.willDelaySeconds } }
+    : {};
+  return {
+    cmd: "connect",
+    protocolId: "MQTT",
+    protocolVersion: version,
+    clientId,
+    clean: about.clean,
+    keepalive: profile.keepAliveSeconds,
+    ...(version === 5 ? { properties } : {}),
+    ...(about.will === undefined
+      ? {}
+      : { will: { topic: `will/${clientId}`, payload: Buffer.from(about.will), qos: 2, retain: false, ...delay } }),
+  };
+}
 
 export interface PublishAbout {
   readonly retain: boolean;

@@ -16,11 +16,13 @@ import {
   nothingInvented,
   onlyOneConnection,
   onlyWhatWasAsked,
+  repeatsHaveDup,
   sessionPresentIff,
   withinWindow,
 } from "./checkers.ts";
 import type { Delivered } from "./checkers.ts";
 import type { ClientWorld, Profile, PublishAbout, SubscribeAbout } from "./client_profile.ts";
+import { ALIASES, connectOf } from "./client_profile.ts";
 import type { Incarnation, Interest, Sent, Stay } from "./history.ts";
 import { filterMatches } from "./history.ts";
 import { innerFilter, isOfGroup, nothingNewAfterLeaving } from "./shares.ts";
@@ -38,7 +40,6 @@ interface Outgoing {
 const OUTGOING_MAX = 10;
 /** A client that sends to its own retained names must not have two of one name in flight on two QoS levels. */
 const PACKET_IDS = 40;
-const ALIASES = 3;
 /** Timers are coarse, and so are seconds that are rounded. */
 const SLACK_MS = 2_500;
 
@@ -53,6 +54,8 @@ export class SimClient {
   #order: InOrder;
   #outgoing: Outgoing[] = [];
   readonly #inFlight = new Set<number>();
+  /** What the present session was sent and did not acknowledge, by packet identifier: also on older connections. */
+  readonly #unacknowledged = new Map<number, string>();
   /** QoS 2 messages taken and not released, by packet identifier. */
   readonly #taken = new Map<number, string>();
   #acks: Packet[] = [];
@@ -76,6 +79,10 @@ export class SimClient {
   #subscriptionId = 0;
   #connectedMs = 0;
   #awaySinceMs = 0;
+  /** The gateway knew at once that it was away, after so many kills; and it has tried so often to come back. */
+  #wasHeard = false;
+  #kills = 0;
+  #attempts = 0;
   /** Connections that it has left behind and that the gateway may still hold. */
   #older: SimTransport[] = [];
   /** When the connection was lost, and how the will of it stands. */
@@ -117,6 +124,7 @@ export class SimClient {
     this.#older = this.#older.filter((older) => !older.isClosedByGateway);
     this.#transport = transport;
     this.#connectedMs = this.#world.nowMs();
+    this.#attempts++;
     this.#isPersistent = profile.persistent;
     const parser = mqttPacket.parser({ protocolVersion: profile.version });
     this.#parser = parser;
@@ -143,32 +151,7 @@ export class SimClient {
       this.#will = `w-${profile.clientId}-${++this.#numbers}`;
       this.#world.history.wills.set(this.#will, { id: this.#will, clientId: profile.clientId, due: "maybe" });
     }
-    const properties = {
-      ...(profile.persistent ? { sessionExpiryInterval: profile.sessionExpirySeconds } : {}),
-      receiveMaximum: profile.receiveMaximum,
-      ...(profile.hasAliases ? { topicAliasMaximum: ALIASES } : {}),
-    };
-    const willProperties = profile.version === 5 && profile.willDelaySeconds > 0
-      ? { properties: { willDelayInterval: profile.willDelaySeconds } }
-      : {};
-    return {
-      cmd: "connect",
-      protocolId: "MQTT",
-      protocolVersion: profile.version,
-      clientId: profile.clientId,
-      clean,
-      keepalive: profile.keepAliveSeconds,
-      ...(profile.version === 5 ? { properties } : {}),
-      ...(this.#will === undefined ? {} : {
-        will: {
-          topic: `will/${profile.clientId}`,
-          payload: Buffer.from(this.#will),
-          qos: 2,
-          retain: false,
-          ...willProperties,
-        },
-      }),
-    };
+    return connectOf(profile, { clean, will: this.#will });
   }
 
   /** A clean start: nothing of the old session counts any more. */
@@ -181,6 +164,7 @@ export class SimClient {
     this.#incarnation = undefined;
     this.#outgoing = [];
     this.#taken.clear();
+    this.#unacknowledged.clear();
   }
 
   publish(topicName: string, qos: QoS, about: PublishAbout): void {
@@ -241,12 +225,15 @@ export class SimClient {
   /** 3.1.1 lets a client send again whenever it likes. */
   sendAgain(): void {
     const outgoing = this.#outgoing.find(({ state, sent }) => state === "publish" && sent.qos === 2);
-    if (!this.isConnected || this.profile.version === 5 || outgoing === undefined) return;
+    // A late answer to the second copy would be taken for one to the identifier's next message.
+    const { version, reusesIdentifiers } = this.profile;
+    if (!this.isConnected || version === 5 || reusesIdentifiers || outgoing === undefined) return;
     outgoing.sent.isResent = true;
     this.#sendMessage(outgoing.sent, outgoing.packetId, true);
   }
 
   #freePacketId(): number {
+    if (this.profile.reusesIdentifiers) this.#packetId = 0;
     do this.#packetId = (this.#packetId % PACKET_IDS) + 1; while (
       this.#outgoing.some(({ packetId }) => packetId === this.#packetId) || this.#requests.has(this.#packetId)
     );
@@ -309,6 +296,7 @@ export class SimClient {
     if (this.profile.neverAcks) return;
     for (const ack of this.#acks.splice(0, count)) {
       if (ack.cmd === "puback" || ack.cmd === "pubcomp") this.#inFlight.delete(ack.messageId ?? 0);
+      this.#unacknowledged.delete(ack.messageId ?? 0);
       this.#send(ack);
     }
   }
@@ -345,8 +333,8 @@ export class SimClient {
     if (this.isConnected) this.#older.push(transport);
     // A will that waits is void if its session goes on before the gateway notices.
     const isUnsure = this.#isLeaving || (!options.gatewayHears && this.profile.willDelaySeconds > 0);
-    this.#ended(this.isConnected && !isUnsure ? "must" : "maybe");
     transport.cut(options);
+    this.#ended(this.isConnected && !isUnsure ? "must" : "maybe");
   }
 
   #over(transport: SimTransport): void {
@@ -366,7 +354,12 @@ export class SimClient {
       this.#world.history.wills.set(this.#will, { id: this.#will, clientId: this.profile.clientId, due: willDue });
     }
     this.#lost = { atMs: this.#world.nowMs(), will: this.#will };
-    if (this.isConnected) this.#awaySinceMs = this.#world.nowMs();
+    if (this.isConnected) {
+      this.#awaySinceMs = this.#world.nowMs();
+      this.#kills = this.#world.history.kills;
+      this.#attempts = 0;
+      this.#wasHeard = this.#transport?.isClosedByGateway === true;
+    }
     this.#will = undefined;
     this.#aliasesOut.clear();
     this.#aliasesIn.clear();
@@ -467,8 +460,12 @@ export class SimClient {
     const { sessionExpirySeconds, version } = this.profile;
     if (this.#stored !== "yes" || version !== 5 || sessionExpirySeconds === 0xffff_ffff) return this.#stored;
     const awayMs = this.#world.nowMs() - this.#awaySinceMs;
+    if (!this.#world.isPunctual) return "maybe";
+    const expiryMs = sessionExpirySeconds * 1_000;
+    if (awayMs < expiryMs - SLACK_MS) return "yes";
     // The gateway may have noticed later that it was away, or restarted, which counts from there.
-    return this.#world.isPunctual && awayMs < sessionExpirySeconds * 1_000 - SLACK_MS ? "yes" : "maybe";
+    const isSure = this.#attempts === 1 && this.#wasHeard && this.#kills === this.#world.history.kills;
+    return isSure && this.#connectedMs - this.#awaySinceMs > expiryMs + SLACK_MS ? "no" : "maybe";
   }
 
   /** A will that waits is void when its client is back before the delay is over. */
@@ -554,6 +551,8 @@ export class SimClient {
       const maximum = this.profile.version === 5 ? receiveMaximum : Infinity;
       // One that acknowledges at random does not know itself what is in flight.
       if (isHonest) withinWindow(clientId, { inFlight: this.#inFlight, receiveMaximum: maximum }, delivered.packetId);
+      if (isHonest) repeatsHaveDup(clientId, delivered, this.#unacknowledged.get(delivered.packetId));
+      this.#unacknowledged.set(delivered.packetId, delivered.id);
       this.#inFlight.add(delivered.packetId);
       this.#acks.push({ cmd: delivered.qos === 1 ? "puback" : "pubrec", messageId: delivered.packetId });
     }

@@ -187,7 +187,10 @@ export class KafkaSide {
       const { edge, engine } = site;
       if (edge === undefined || this.kafka.transactions.isBusy(`tributary-${site.name}`)) return false;
       const { uplink, downlink } = edge.figures();
-      const isDown = downlink.partitions.length === 4 && downlink.partitions.every(({ lag }) => lag === 0);
+      const isDown = downlink.partitions.length === 4 &&
+        downlink.partitions.every(({ kafkaTopic, partition, position }) =>
+          position >= this.kafka.partition(kafkaTopic, partition).lastStableOffset
+        );
       const isUp = !engine.log.reader.hasRouted(uplink.position + 1);
       return isUp && edge.status().uplink === "running" && (isDown || engine.log.full);
     });

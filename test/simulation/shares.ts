@@ -86,7 +86,7 @@ export function sharedIsDelivered(history: History, losses: readonly Loss[], mem
   // After a crash no line tells what a session had that ended with it.
   const missing = asked.filter(({ id, qos, sentStep }) =>
     history.shared.of(id).length === 0 &&
-    !(qos === 2 && history.shared.endSteps.some((step) => step >= sentStep))
+    !(history.kills > 0 && qos === 2 && history.shared.endSteps.some((step) => step >= sentStep))
   );
   const inexcusable = missing.filter(({ qos }) => qos === 1);
   requireThat(

@@ -101,6 +101,7 @@ class Simulation {
   readonly #workload: Workload;
   readonly #markers = new MarkersAdvance();
   readonly #hasShares: boolean;
+  readonly #smallLogBytes: number;
   #step = 0;
 
   constructor(seed: number, world: World) {
@@ -112,6 +113,8 @@ class Simulation {
     this.#faults = chooseFaults(this.#random);
     this.#moreFaults = chooseMoreFaults(this.#more);
     this.#kafka = world === "kafka" ? new KafkaSide({ clock: this.#clock, seed, trace: this.trace }) : undefined;
+    // The smallest are pressed for space, and take snapshots all the time.
+    this.#smallLogBytes = this.#more?.pick([40_000, 12_000, 6_000]) ?? 40_000;
     const groupMs = this.#random.chance(0.2) ? GROUP_MS : 0;
     this.#addSite("a", groupMs);
     if (this.#kafka !== undefined && this.#more?.chance(0.5) === true) this.#addSite("b", groupMs);
@@ -159,7 +162,7 @@ class Simulation {
       clock: this.#clock,
       engine: {
         groupMs,
-        ...(isSmallLog ? { logBytesMax: LIMITS.headRoomBytes + 40_000 } : {}),
+        ...(isSmallLog ? { logBytesMax: LIMITS.headRoomBytes + this.#smallLogBytes } : {}),
         ...(isShortQueue ? { limits: { ...DEFAULT_LIMITS, waitingPerSessionMax: 15, windowMax: 15 } } : {}),
       },
       kafka,
@@ -327,9 +330,9 @@ class Simulation {
   ): Promise<void> {
     const random = this.#random;
     const { history } = site;
-    history.kills++;
     await site.kill(about.unsynced);
     for (const { client } of this.#clientsOf(site)) client.gatewayDied();
+    history.kills++;
     // Whether a will is due depends now on whether its client is back within the grace.
     // DISCONNECT has no answer: whether it was durable nobody knows, unless everything was.
     const unsure = about.isWhole ? ["must"] : ["must", "must-not"];

@@ -73,6 +73,7 @@ export function randomProfile(clientId: string, random: Random, more: Random | u
     willDelaySeconds: more.pick([0, 0, 4]),
     sessionExpirySeconds: more.pick([0xffff_ffff, 0xffff_ffff, 15]),
     hasAliases: profile.version === 5 && more.chance(0.5),
+    reusesIdentifiers: more.chance(0.5),
   };
 }
 

@@ -113,3 +113,35 @@ test("an `ack=kafka` message that is given up for lack of space is not acknowled
   await gateway.quiet();
   assert.deepEqual(client.take("puback").map(({ reasonCode }) => reasonCode), [0, 0x83, 0]);
 });
+
+test("[MQTT5-4.3.3-9] a PUBREC that says Kafka refused it frees the packet identifier, also after a crash", async () => {
+  const gateway = await TestGateway.start({ router });
+  const reader = await gateway.connect({ clientId: "s", protocolVersion: 5 });
+  reader.send(subscribe("up/#", 0));
+  const about = { clientId: "c", protocolVersion: 5, clean: false, properties: { sessionExpiryInterval: 100 } };
+  const client = await gateway.connect(about);
+  for (const id of [1, 2, 3]) client.send(publish("up/a", 2, id, `first ${id}`));
+  await gateway.quiet();
+  const { log, gateway: broker } = gateway.engine;
+  const last = log.committedThrough;
+  const positions = [...log.state.sessionOf.get("c")?.received.values() ?? []];
+  log.append({ type: "uplink", through: last });
+  gateway.disk.hold();
+  broker.uplinkReached(last, positions.slice(0, 2));
+  await gateway.quiet();
+  assert.deepEqual(client.take("pubrec"), [], "nothing before the identifiers are free on disk");
+  gateway.disk.release();
+  await gateway.quiet();
+  const codes = client.take("pubrec").map(({ messageId, reasonCode }) => [messageId, reasonCode]);
+  assert.deepEqual(codes, [[1, 0x83], [2, 0x83], [3, 0]]);
+  assert.deepEqual(texts(reader.take("publish")), ["up/a=first 1", "up/a=first 2", "up/a=first 3"]);
+  gateway.kill();
+  await gateway.start();
+  const again = await gateway.connect({ clientId: "s", protocolVersion: 5 });
+  again.send(subscribe("up/#", 0));
+  const back = await gateway.connect(about);
+  back.send(publish("up/a", 2, 1, "second"));
+  back.send(publish("up/a", 2, 3, "first 3", { dup: true }));
+  await gateway.quiet();
+  assert.deepEqual(texts(again.take("publish")), ["up/a=second"]);
+});
