@@ -65,7 +65,8 @@ export function proofSteps(backlog: number): readonly ProofStep[] {
       name: "fuzzing",
       command: [
         ...["node", "test/fuzz/main.ts", "--minutes", MINUTES] as const,
-        ...["codec", "connection", "routes", "records", "config"].flatMap((target) => ["--target", target]),
+        ...["codec", "connection", "routes", "records", "config", "sockets", "cycles", "takeovers"]
+          .flatMap((target) => ["--target", target]),
       ],
       share: 0.15,
       counts: (output) => fuzzed(output, "fuzz cases"),

@@ -1,7 +1,7 @@
 // The whole gate: `npm test`. Static checks, the suites on Node, Bun and Deno, the binary, and the end-to-end tests
 // against each of the four. `npm test -- bun e2e` runs only the steps whose names hold all of these words.
 //
-// Where tests lie decides where they run: test/unit, test/conformance and test/simulation on all three runtimes;
+// Where tests lie decides where they run: test/unit, test/conformance, test/simulation and test/fuzz on all three runtimes;
 // test/e2e under Node, which starts what TRIBUTARY_TEST_RUNTIME names: kafka_* for Node and the binary only, kafka_faults_*
 // for Node alone, because what they disturb is Kafka, and real_kafka_* once, because there parts of the gateway face a
 // real Kafka inside the test's own process. Those that talk MQTT most run over WebSocket as well.
@@ -49,7 +49,8 @@ function allSteps(): Step[] {
 }
 
 function suiteSteps(): Step[] {
-  const folders = ["test/unit", "test/conformance", "test/simulation"].filter((folder) => testFiles(folder).length > 0);
+  const folders = ["test/unit", "test/conformance", "test/simulation", "test/fuzz"]
+    .filter((folder) => testFiles(folder).length > 0);
   const onNode = folders.map((folder) => `${folder}/**/*.test.ts`);
   // Without "./" Bun takes a folder for a filter on names.
   const onBun = folders.map((folder) => `./${folder}`);
@@ -58,6 +59,7 @@ function suiteSteps(): Step[] {
     { name: "suites on node", runner: "node", command: [...nodeTest, ...onNode] },
     { name: "suites on bun", runner: "bun", command: ["bun", "test", "--isolate", "--timeout=600000", ...onBun] },
     { name: "simulation: one trace on all runtimes", command: ["node", "scripts/same_trace.ts"] },
+    { name: "fuzzing on node", command: ["node", "test/fuzz/main.ts", "--minutes", "1"] },
     { name: buildStep, command: ["bun", "scripts/build.ts"] },
   ];
 }
