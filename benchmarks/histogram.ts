@@ -1,6 +1,6 @@
 /**
  * A histogram of durations as HdrHistogram keeps them: buckets that grow with the value, each at most 1 % wide, so that
- * percentiles are exact to 1 % from a microsecond to a minute, in memory that does not grow. Knows nothing of clocks.
+ * percentiles are exact to 1 % from a tenth of a millisecond to two hours, in memory that does not grow. Knows nothing of clocks.
  */
 
 export interface Percentiles {
@@ -15,7 +15,7 @@ export interface Percentiles {
 /** Buckets of one doubling: 1 / 128 is less than 1 %. */
 const STEPS = 128;
 const STEP_BITS = 7;
-/** Up to 2^26 µs above the linear part: more than an hour. */
+/** 2^33 µs: more than two hours. Whatever is longer counts as that long. */
 const DOUBLINGS = 26;
 
 export class Histogram {
@@ -25,10 +25,11 @@ export class Histogram {
 
   /** A duration in milliseconds; a negative one, of clocks that disagree, counts as none. */
   record(durationMs: number): void {
-    const index = bucketOf(Math.max(0, Math.round(durationMs * 1_000)));
+    const ms = Math.max(0, durationMs);
+    const index = bucketOf(Math.round(ms * 1_000));
     this.#counts[index] = (this.#counts[index] ?? 0) + 1;
     this.#count++;
-    if (!(durationMs <= this.#maxMs)) this.#maxMs = durationMs;
+    if (!(ms <= this.#maxMs)) this.#maxMs = ms;
   }
 
   /** The upper end of the bucket in which the quantile (0 to 1) lies, in milliseconds. */
