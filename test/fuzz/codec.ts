@@ -4,13 +4,13 @@
  * written again, is read as the same.
  */
 import assert from "node:assert/strict";
-import { DEFAULT_LIMITS } from "../../src/limits.ts";
+import { DEFAULT_LIMITS, LIMITS } from "../../src/limits.ts";
 import { Decoder } from "../../src/mqtt/decoder.ts";
 import type { ConnectPacket, IncomingPacket, ProtocolVersion } from "../../src/mqtt/packet.ts";
-import { ProtocolError } from "../../src/mqtt/reason_codes.ts";
+import { ProtocolError, REASON } from "../../src/mqtt/reason_codes.ts";
 import { TopicTable } from "../../src/mqtt/topic_table.ts";
 import { Random } from "../simulation/random.ts";
-import { connectOf, foreignProperty, packetOf } from "./client_generator.ts";
+import { connectOf, foreignProperty, packetOf, publishOf } from "./client_generator.ts";
 import { clientBytes } from "./client_writer.ts";
 import { disagreement, readForeign } from "./mqtt_packet_oracle.ts";
 import { cutsOf, joined, mutate } from "./mutation.ts";
@@ -20,6 +20,9 @@ const VERSIONS = [3, 4, 5, 5, 5] as const;
 const NOTHING = new Uint8Array(0);
 /** One in so many cases is also read by mqtt-packet, which takes longer than all else. */
 const ORACLE_EVERY = 4;
+/** One in so many seeds is a packet full of the smallest things, which may take so long on a busy machine. */
+const BULK_EVERY = 2_048;
+const BULK_MAX_MS = 2_000;
 /** Streams made of one conversation: two as it is, in different splits, the others damaged. */
 const VARIANTS = 8;
 /** What a gathered packet may cost besides twice its bytes: the first buffer of framing.ts. */
@@ -39,6 +42,7 @@ export class CodecTarget implements FuzzTarget {
 
   run(seed: number, trail: Trail): number {
     const random = new Random(seed);
+    if (seed % BULK_EVERY === 0) this.#checkBulk(random, trail);
     const conversation = conversationOf(random);
     for (let variant = 0; variant < VARIANTS; variant++) {
       const isSound = variant < 2;
@@ -99,6 +103,19 @@ export class CodecTarget implements FuzzTarget {
     if (options.withOracle) this.#compare(stream, whole.packets);
   }
 
+  /** As many small things as a packet can hold: they cost memory many times their bytes, so that there is an end to them. */
+  #checkBulk(random: Random, trail: Trail): void {
+    const count = random.pick([LIMITS.userPropertiesMax, LIMITS.topicFiltersMax]) + random.pick([-1, 0, 1, 5_000]);
+    const { stream, max } = bulkOf(random, count);
+    trail.clear();
+    trail.add(stream.subarray(0, 100), `${count} of `);
+    const startMs = performance.now();
+    const { packets, error } = this.#decode(stream, cutsOf(random, stream.byteLength));
+    assert.ok(performance.now() - startMs < BULK_MAX_MS, `${stream.byteLength} bytes take too long`);
+    assert.equal(packets.length, count <= max ? 2 : 1, `${count} of ${max}`);
+    assert.equal(error?.reasonCode, count <= max ? undefined : REASON.implementationSpecificError);
+  }
+
   #compare(stream: Uint8Array, packets: readonly IncomingPacket[]): void {
     const theirs = readForeign(stream);
     for (const [index, packet] of packets.entries()) {
@@ -145,6 +162,34 @@ export class CodecTarget implements FuzzTarget {
 function versionOf({ packets }: Decoded): ProtocolVersion {
   const [first] = packets;
   return first?.type === "connect" ? first.protocolVersion : 4;
+}
+
+/** A CONNECT, and a packet with so many of the smallest filters or user properties; `max` of them are taken. */
+function bulkOf(random: Random, count: number): { readonly stream: Uint8Array; readonly max: number } {
+  const connect = clientBytes({
+    ...connectOf(random, 5),
+    authenticationMethod: undefined,
+    authenticationData: undefined,
+  }, 5);
+  const many = <T>(one: T): T[] => Array.from({ length: count }, () => one);
+  const options = { qos: 0, noLocal: false, retainAsPublished: false, retainHandling: 0 } as const;
+  const packet = random.pick<IncomingPacket>([
+    {
+      type: "subscribe",
+      packetId: 1,
+      subscriptions: many({ topicFilter: "a", ...options }),
+      subscriptionId: undefined,
+    },
+    { type: "unsubscribe", packetId: 1, topicFilters: many("a") },
+    {
+      ...publishOf(random, 5),
+      topicName: "a",
+      topicAlias: undefined,
+      properties: { userProperties: many(["", ""] as const) },
+    },
+  ]);
+  const max = packet.type === "publish" ? LIMITS.userPropertiesMax : LIMITS.topicFiltersMax;
+  return { stream: joined(connect, clientBytes(packet, 5)), max };
 }
 
 interface Conversation {

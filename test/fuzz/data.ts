@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { createSqliteInspection } from "../../adapters/common/sqlite_inspection.ts";
 import { TributaryError } from "../../src/errors.ts";
 import { inspectLog } from "../../src/log/inspection.ts";
-import type { Loss } from "../../src/ports.ts";
+import type { Loss, StoreInspection } from "../../src/ports.ts";
 import { Random } from "../simulation/random.ts";
 import type { TestGateway } from "../support/engine.ts";
 import {
@@ -58,6 +58,7 @@ export class DataTarget implements FuzzTarget {
     trail.clear();
     trail.add(`${of}: ${damage.text}`);
     await inspect(directory);
+    if (random.chance(0.25)) await inspectForged(random, this.#image.content.clean);
     const outcome = await this.#open(directory, this.#image.content, damage);
     this.#reached.cases++;
     this.#reached[outcome]++;
@@ -134,6 +135,47 @@ async function inspect(directory: string): Promise<void> {
     await store.close();
   }
   assert.deepEqual(contentOf(directory), before, "looking changes nothing");
+}
+
+/** The same over a sound directory, what is read from it changed behind the checksums. */
+async function inspectForged(random: Random, directory: string): Promise<void> {
+  const store = createSqliteInspection(directory);
+  const forge = (bytes: Uint8Array): Uint8Array => {
+    const { length } = bytes;
+    if (length === 0 || random.chance(0.8)) return bytes;
+    return random.chance(0.8) ? forgeBytes(random, bytes) : bytes.subarray(0, random.below(length));
+  };
+  const forged: StoreInspection = {
+    async open() {
+      const opened = await store.open();
+      return {
+        ...opened,
+        sessions: opened.sessions.map(({ key, value }) => ({ key, value: forge(value) })),
+        meta: new Map([...opened.meta].map(([key, value]) => [key, forge(value)])),
+      };
+    },
+    async readRows(from, options) {
+      const { rows, damaged } = await store.readRows(from, options);
+      return { rows: rows.map((row) => ({ ...row, body: forge(row.body) })), damaged };
+    },
+    close: () => store.close(),
+  };
+  try {
+    for (const { text } of (await inspectLog(forged)).findings) assert.ok(text.length > 10);
+  } catch (error) {
+    assertRefusal(error);
+  } finally {
+    await store.close();
+  }
+}
+
+function forgeBytes(random: Random, bytes: Uint8Array): Uint8Array {
+  const forged = Uint8Array.from(bytes);
+  for (let times = random.between(1, 3); times > 0; times--) {
+    const at = random.below(forged.length);
+    forged[at] = random.chance(0.5) ? random.below(256) : (forged[at] ?? 0) ^ (1 << random.below(8));
+  }
+  return forged;
 }
 
 function contentOf(directory: string): (Uint8Array | undefined)[] {
