@@ -100,6 +100,8 @@ export const LIMITS = {
   /** First and longest pause between attempts to reach Kafka. */
   kafkaRetryMinMs: 250,
   kafkaRetryMaxMs: 10_000,
+  /** A fenced uplink waits so long for open transactions before it opens a new producer: a lost marker leaves one for ever. */
+  fencedWaitMs: 60_000,
   /**
    * A silent half-open link ends at this request time-out, at half as much again as a transaction's time-out if that is
    * shorter, but not before the least of them.
@@ -363,7 +365,8 @@ export const TRANSACTION_TIMEOUT_MS: LimitDefinition = range(
   10_000,
   1_000,
   900_000, // the default of the broker's transaction.max.timeout.ms
-  "Kafka aborts a transaction left open by a cut link after this time; until then readers wait.",
+  "Kafka aborts a transaction left open by a cut link after this time; until then readers wait. " +
+    "On a slow link the largest message must get through in it.",
 );
 export const KAFKA_PARTITIONS: LimitDefinition = range(
   4,

@@ -1,5 +1,7 @@
 /** Reads the newest marker of the site. Changes nothing in Kafka: it works without a producer. */
 import { TributaryError } from "../errors.ts";
+import { LIMITS } from "../limits.ts";
+import type { Clock } from "../ports.ts";
 import { UPLINK_KAFKA_TOPIC } from "./kafka_names.ts";
 import type { KafkaClient, KafkaTopicInfo } from "./kafka_port.ts";
 import { isMarkerOf, type Marker, MARKER_PARTITION, readMarker } from "./marker.ts";
@@ -12,6 +14,8 @@ export interface MarkerSource {
   readonly wakeup: Wakeup;
   /** A sentence about what the reading waits for. */
   readonly onWait: (sentence: string) => void;
+  /** False: what an open transaction hides is not waited for any longer. */
+  readonly isPatient?: () => boolean;
 }
 
 /** The marker topic as it is now. Rejects `kafka.misconfigured` when there is none. */
@@ -44,12 +48,21 @@ export async function newestMarker(source: MarkerSource): Promise<Marker | undef
   return await newestMarkerBelow(source, info, end);
 }
 
+/**
+ * As `newestMarker`, but after a while what is hidden counts as not there: a transaction whose marker Kafka has lost stays
+ * open until the next producer repairs it. That producer looks again who is the newest.
+ */
+export async function newestMarkerInTime(source: MarkerSource, clock: Clock): Promise<Marker | undefined> {
+  const untilMs = clock.nowMs() + LIMITS.fencedWaitMs;
+  return await newestMarker({ ...source, isPatient: () => clock.nowMs() < untilMs });
+}
+
 export async function newestMarkerBelow(
   source: MarkerSource,
   info: KafkaTopicInfo,
   end: number,
 ): Promise<Marker | undefined> {
-  const { client, site, wakeup, onWait } = source;
+  const { client, site, wakeup, onWait, isPatient } = source;
   const start = await client.startOffset({ kafkaTopic: UPLINK_KAFKA_TOPIC, partition: MARKER_PARTITION });
   const scan = {
     client,
@@ -58,6 +71,7 @@ export async function newestMarkerBelow(
     wakeup,
     start,
     end,
+    ...(isPatient === undefined ? {} : { isPatient }),
     onWait: () => onWait(`Waiting until an open transaction in topic "${UPLINK_KAFKA_TOPIC}" ends`),
   };
   const record = await newestRecord(scan, (one) => isMarkerOf(site, one));

@@ -15,6 +15,8 @@ export interface ScanOptions {
   readonly wakeup: Wakeup;
   /** Told when what is asked for is hidden behind an open transaction. */
   readonly onWait?: () => void;
+  /** False: it is not waited for any longer; what can be read counts. */
+  readonly isPatient?: () => boolean;
 }
 
 /**
@@ -57,6 +59,7 @@ async function newestWithin(
       if (record.offset < to && matches(record)) newest = record;
     }
     if (reader.position > before) continue;
+    if (options.isPatient?.() === false) break;
     options.onWait?.();
     if (options.wakeup.stopped) throw new TributaryError("kafka.unreachable", "Cannot read on: the gateway stops");
     // The fetch has waited for data already, unless the broker answers at once.

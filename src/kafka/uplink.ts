@@ -9,7 +9,7 @@ import type { RoutedPage } from "../log/log_reader.ts";
 import { durable, type EdgeParts } from "./edge_ports.ts";
 import { DEAD_LETTER_KAFKA_TOPIC } from "./kafka_names.ts";
 import { type Finding, type Marker, markerRecord } from "./marker.ts";
-import { type MarkerSource, newestMarker } from "./marker_reader.ts";
+import { type MarkerSource, newestMarkerInTime } from "./marker_reader.ts";
 import { OldestWaiting } from "./oldest_waiting.ts";
 import { Refusals } from "./refusals.ts";
 import { SlowMessage } from "./slow_message.ts";
@@ -144,7 +144,7 @@ export class Uplink {
     await this.#oldest.look(Math.max(this.#position, this.#parts.log.state.uplinkThrough));
     await this.#parts.prepare();
     if (this.#fenced) {
-      const marker = await newestMarker(this.#source);
+      const marker = await newestMarkerInTime(this.#source, this.#parts.platform.clock);
       if (this.#isForeign(marker)) return this.#superseded();
       this.#fenced = false; // it was a time-out of our own
     }
