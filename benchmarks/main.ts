@@ -97,4 +97,6 @@ async function main(): Promise<void> {
   for (const { file, svg } of plots) writeFileSync(`${directory}${file}`, svg);
 }
 
+// What was started ends with us: its owners listen for "exit", which a signal alone does not bring.
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(130));
 await main();
