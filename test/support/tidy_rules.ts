@@ -146,6 +146,26 @@ export function linkProblems(path: string, text: string, paths: ReadonlySet<stri
   return problems;
 }
 
+/** The document whose links into the tests name them. */
+export const citingDocument = "docs/reliability.md";
+
+/**
+ * Tests that a document names, as `[part of its name](../test/a.test.ts)`, and that are not in the file. `read` gives the text
+ * of a file of the repository; whole files are named by their own path.
+ */
+export function citedTestProblems(
+  path: string,
+  text: string,
+  read: (path: string) => string | undefined,
+): string[] {
+  if (path !== citingDocument) return [];
+  return [...text.matchAll(/\[([^\]]+)\]\(\.\.\/(test\/[^)\s]+)\)/g)].flatMap(([, name = "", file = ""]) => {
+    // A name in a template goes on over its placeholders.
+    const found = read(file)?.replaceAll(/`\s*\+\s*`|"\s*\+\s*"/g, "").includes(name) === true;
+    return found ? [] : [`${path}: cites "${name}", which is no test in ${file}`];
+  });
+}
+
 function linesMatching(path: string, text: string, pattern: RegExp, advice: string): string[] {
   const problems: string[] = [];
   for (const [index, line] of text.split("\n").entries()) {

@@ -237,6 +237,14 @@ rule("no path of one machine is named", rules.machinePathProblems, {
   kept: [["a.md", "see docs/work/a, ./tmp/x and https://example.org/tmp/x"]],
 });
 
+rule("tests that are cited exist", (path, text) => rules.citedTestProblems(path, text, (file) => files.get(file)), {
+  broken: [
+    [rules.citingDocument, `[a test that ${spelled("no", "body")} wrote](../test/unit/tidy.test.ts)`],
+    [rules.citingDocument, "[tests that are cited exist](../test/unit/no_such.test.ts)"],
+  ],
+  kept: [[rules.citingDocument, "[tests that are cited exist](../test/unit/tidy.test.ts), [elsewhere](routes.md)"]],
+});
+
 rule("links in documents lead somewhere", (path, text) => rules.linkProblems(path, text, paths), {
   broken: [["docs/a.md", "[x](missing.md)"], ["README.md", "[x](./missing/#part)"]],
   kept: [["docs/a.md", "[x](../package.json) [y](https://example.org) [z](#here) [w](../src/)"]],
