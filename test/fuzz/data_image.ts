@@ -15,7 +15,7 @@ import { DirectStore } from "./direct_store.ts";
 
 const SUBSCRIBERS = ["s0", "s1", "s2"];
 const ROUNDS = 14;
-export const STORE_OPTIONS = { maxBytes: 67_108_864, ballastBytes: 4_096 } as const;
+const STORE_OPTIONS = { maxBytes: 67_108_864, ballastBytes: 4_096 } as const;
 
 /** What a session is owed, by message number, and what it may get besides: acknowledgements are not always on the disk. */
 export interface Owed {
@@ -45,7 +45,7 @@ export function removeScratch(): void {
   rmSync(base, { recursive: true, force: true });
 }
 
-export function payloadOf(topicName: string, number: number, bytes: number): string {
+function payloadOf(topicName: string, number: number, bytes: number): string {
   const text = `${topicName} ${number} ${"x".repeat(bytes)}`;
   return `${text} ${crc32(new TextEncoder().encode(text))}`;
 }

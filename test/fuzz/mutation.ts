@@ -9,7 +9,7 @@ const BYTES = [0, 1, 2, 3, 0x7f, 0x80, 0x81, 0xc0, 0xd8, 0xef, 0xf4, 0xff];
 const SHORTS = [0, 1, 2, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xfffe, 0xffff];
 
 /** Where the body of a packet begins, its Remaining Length behind the first byte. */
-export function bodyStart(packet: Uint8Array): number {
+function bodyStart(packet: Uint8Array): number {
   let at = 1;
   while (at < 4 && (packet[at] ?? 0) >= 0x80) at++;
   return Math.min(packet.byteLength, at + 1);
