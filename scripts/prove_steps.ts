@@ -79,7 +79,7 @@ export function proofSteps(backlog: number): readonly ProofStep[] {
     {
       name: "Kafka's faults",
       command: [...test, "--test-concurrency=1", "test/e2e/kafka_faults_*.test.ts", "test/e2e/kafka_outage.test.ts"],
-      env: onBinary,
+      env: { ...onBinary, TRIBUTARY_TEST_SCALE: "5" },
     },
     {
       name: "backlog",

@@ -105,6 +105,8 @@ const MISCONFIGURED: Readonly<Record<string, string>> = {
 const NOT_WHOLE: Readonly<Record<string, string>> = {
   NOT_ENOUGH_REPLICAS: "fewer replicas are in sync than the topic's min.insync.replicas",
   NOT_ENOUGH_REPLICAS_AFTER_APPEND: "fewer replicas are in sync than the topic's min.insync.replicas",
+  CONCURRENT_TRANSACTIONS: "the last transaction cannot end: a partition that it wrote to has no leader, or fewer " +
+    "replicas in sync than its topic's min.insync.replicas",
   COORDINATOR_NOT_AVAILABLE:
     "Kafka's own topic __transaction_state has no leader, or fewer replicas in sync than transaction.state.log.min.isr",
 };

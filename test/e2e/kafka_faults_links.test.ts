@@ -23,17 +23,17 @@ async function begin(
 ): Promise<{ readonly broker: KafkaBroker; readonly run: FaultRun } | undefined> {
   if (!haveTools(t, ["java", "mvn", "kcat"])) return undefined;
   const broker = await kafka();
-  const readers = {
-    readWithKcat: broker.readWithKcat.bind(broker),
-    readWithConsole: broker.readWithConsole.bind(broker),
-  };
   t.after(() => {
     broker.proxy.blackHole(false);
     broker.proxy.stall(undefined);
     broker.proxy.rate(Infinity);
     broker.proxy.delay(0);
   });
-  const run = await FaultRun.start(t, { ...readers, brokers: broker.proxied }, options);
+  const run = await FaultRun.start(
+    t,
+    { readWithKcat: broker.readWithKcat.bind(broker), brokers: broker.proxied },
+    options,
+  );
   return { broker, run };
 }
 

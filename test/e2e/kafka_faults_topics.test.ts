@@ -157,11 +157,10 @@ e2eTest(
     ]);
     const caFile = join(temporaryDirectory(t), "ca.pem");
     writeFileSync(caFile, broker.secure?.ca ?? "");
-    const readers = {
+    const run = await FaultRun.start(t, {
       readWithKcat: broker.readWithKcat.bind(broker),
-      readWithConsole: broker.readWithConsole.bind(broker),
-    };
-    const run = await FaultRun.start(t, { ...readers, brokers: broker.secure?.bootstrap ?? "" }, {
+      brokers: broker.secure?.bootstrap ?? "",
+    }, {
       name,
       routes: [`down/# <- ${down} from=earliest`],
       env: {

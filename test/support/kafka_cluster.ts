@@ -7,7 +7,7 @@
 import { type CleanUp, commonProperties, freePorts, KafkaNode, nodeDirectory } from "./kafka_broker.ts";
 import { kafkaClassPath, type KafkaVersion } from "./kafka_install.ts";
 import { type KafkaProxy, startKafkaProxy } from "./kafka_proxy.ts";
-import { type ReadOptions, type ReadRecord, readWithConsole, readWithKcat, runTool } from "./kafka_tools.ts";
+import { type ReadOptions, type ReadRecord, readWithKcat, runTool } from "./kafka_tools.ts";
 
 const BROKERS = 3;
 /** Small heaps: four processes share a test machine. */
@@ -38,7 +38,6 @@ export interface KafkaCluster {
   /** `host:port` of the proxies. */
   readonly proxied: string;
   readWithKcat(options: ReadOptions): Promise<readonly ReadRecord[]>;
-  readWithConsole(options: ReadOptions): Promise<readonly ReadRecord[]>;
   /** Every partition goes back to the broker that its topic names first: leaders move as an administrator moves them. */
   electPreferredLeaders(): Promise<void>;
 }
@@ -74,7 +73,6 @@ export async function startKafkaCluster(cleanUp: CleanUp): Promise<KafkaCluster>
     bootstrap,
     proxied: brokers.map(({ broker }) => `127.0.0.1:${broker.proxy.port}`).join(","),
     readWithKcat: (options) => readWithKcat(bootstrap, options),
-    readWithConsole: (options) => readWithConsole(bootstrap, VERSION, options),
     electPreferredLeaders: async () => {
       const main = "org.apache.kafka.tools.LeaderElectionCommand";
       const what = ["--election-type", "preferred", "--all-topic-partitions"];
@@ -105,12 +103,15 @@ async function prepareNode(
     heapMegabytes: HEAP_MEGABYTES,
   });
   cleanUp.after(() => node.remove());
-  await node.format({
+  const all = {
     "node.id": String(nodeId),
     ...commonProperties(directory, VERSION),
     ...REPLICATION,
     ...properties,
-  });
+  };
+  // The controller's storage holds the cluster's beginning. That of a broker is a file of names.
+  if (plainPort === undefined) await node.format(all);
+  else await node.name(all);
   return node;
 }
 

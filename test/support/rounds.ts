@@ -16,6 +16,9 @@ export function testBacklog(usually: number): number {
   return positive("TRIBUTARY_TEST_BACKLOG", usually);
 }
 
+/** How many times larger than usual the loads are: TRIBUTARY_TEST_SCALE, or once. */
+export const testScale: number = positive("TRIBUTARY_TEST_SCALE", 1);
+
 /** What a proof's seed is, for its name: TRIBUTARY_TEST_SEED, or another each time. */
 export const testSeed: number = positive("TRIBUTARY_TEST_SEED", Date.now() % 1_000_000 + 1);
 

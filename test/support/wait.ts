@@ -19,6 +19,9 @@ export async function within<T>(promise: Promise<T>, deadlineMs: number, what: s
   }
 }
 
+/** For conditions that cost a request or a process each time they are looked at. */
+export const LOOK_RARELY_MS = 100;
+
 /**
  * Looks until the condition gives something else than `undefined` and `false`, and returns that. What it throws last is
  * the cause of the failure, so that an assertion can be the condition.
@@ -27,6 +30,7 @@ export async function eventually<T>(
   condition: () => T | undefined | false | Promise<T | undefined | false>,
   deadlineMs: number,
   what = "the condition",
+  everyMs: number = lookEveryMs,
 ): Promise<T> {
   const endMs = performance.now() + deadlineMs;
   let cause: unknown;
@@ -38,7 +42,7 @@ export async function eventually<T>(
     } catch (error) {
       cause = error;
     }
-    await new Promise((resolve) => setTimeout(resolve, lookEveryMs));
+    await new Promise((resolve) => setTimeout(resolve, everyMs));
   } while (performance.now() < endMs);
   throw new Error(`Not within ${deadlineMs} ms: ${what}`, { cause });
 }

@@ -14,6 +14,7 @@ for (
   const [apiId, setting] of [
     ["NOT_ENOUGH_REPLICAS", /min\.insync\.replicas/],
     ["NOT_ENOUGH_REPLICAS_AFTER_APPEND", /min\.insync\.replicas/],
+    ["CONCURRENT_TRANSACTIONS", /last transaction cannot end.*min\.insync\.replicas/],
     ["COORDINATOR_NOT_AVAILABLE", /__transaction_state.*transaction\.state\.log\.min\.isr/],
   ] as const
 ) {
