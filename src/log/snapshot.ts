@@ -123,6 +123,7 @@ function readPlaces(input: Reader): Places {
   for (let read = 0; read < count; read++) {
     const qos = input.byte();
     if (qos === 3) {
+      if (read === 0) throw new UnreadableBytes("The oldest place is a completed one");
       places.addDone();
       continue;
     }

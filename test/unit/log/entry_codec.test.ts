@@ -147,6 +147,28 @@ test("a session's snapshot comes back as it was", () => {
   }));
 });
 
+test("a session's snapshot with any byte changed is read, or refused as unreadable", () => {
+  const session = new Session({ number: 9, clientId: "c", owner: "", durable: true, logged: true });
+  const delivery = deliveryAt(1);
+  for (let position = 1; position <= 4; position++) session.places.add(position, { delivery, qos: 1, bytes: 10 });
+  session.places.complete(2);
+  const bytes = writeSession(session, 7);
+  let refused = 0;
+  for (let at = 0; at < bytes.length; at++) {
+    for (let value = 0; value < 256; value++) {
+      const changed = Uint8Array.from(bytes);
+      changed[at] = value;
+      try {
+        readSession(9, changed);
+      } catch (error) {
+        if (!(error instanceof UnreadableBytes)) throw error;
+        refused++;
+      }
+    }
+  }
+  assert.ok(refused > 1_000, `${refused} are refused`);
+});
+
 function digest(session: Session): unknown {
   const state = new State({ hold: () => {}, release: () => {} });
   state.sessions.set(session.number, session);
