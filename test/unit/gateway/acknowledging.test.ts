@@ -118,7 +118,12 @@ test("[MQTT5-4.3.3-9] a PUBREC that says Kafka refused it frees the packet ident
   const gateway = await TestGateway.start({ router });
   const reader = await gateway.connect({ clientId: "s", protocolVersion: 5 });
   reader.send(subscribe("up/#", 0));
-  const about = { clientId: "c", protocolVersion: 5, clean: false, properties: { sessionExpiryInterval: 100 } };
+  const about = {
+    clientId: "c",
+    protocolVersion: 5,
+    clean: false,
+    properties: { sessionExpiryInterval: 100 },
+  } as const;
   const client = await gateway.connect(about);
   for (const id of [1, 2, 3]) client.send(publish("up/a", 2, id, `first ${id}`));
   await gateway.quiet();
