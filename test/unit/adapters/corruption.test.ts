@@ -133,7 +133,7 @@ function same(left: ReadonlySet<number>, right: ReadonlySet<number>): boolean {
   return left.size === right.size && [...left].every((one) => right.has(one));
 }
 
-function damaged(image: Image, of: "clean" | "killed", file: string, damage: (path: string) => void): Outcome {
+function afterDamage(image: Image, of: "clean" | "killed", file: string, damage: (path: string) => void): Outcome {
   rmSync(image.scratch, { recursive: true, force: true });
   cpSync(image[of], image.scratch, { recursive: true });
   damage(join(image.scratch, file));
@@ -155,7 +155,7 @@ function* flips(path: string, stretchBytes: number): Generator<(path: string) =>
 test("a flipped bit anywhere in the log is refused or named, and no wrong byte comes out", (t) => {
   const image = makeImage(t);
   const outcomes = [...flips(join(image.clean, "log.sqlite"), 3_001)].map((flip) =>
-    damaged(image, "clean", "log.sqlite", flip)
+    afterDamage(image, "clean", "log.sqlite", flip)
   );
   assert.ok(outcomes.filter((outcome) => outcome === "named").length > outcomes.length / 3, outcomes.join(" "));
   assert.ok(!outcomes.includes("older"), "the database does not go back in time");
@@ -164,7 +164,7 @@ test("a flipped bit anywhere in the log is refused or named, and no wrong byte c
 test("a flipped bit in the write-ahead log drops commits, and that is named", (t) => {
   const image = makeImage(t);
   const outcomes = [...flips(join(image.killed, "log.sqlite-wal"), 9_001)].map((flip) =>
-    damaged(image, "killed", "log.sqlite-wal", flip)
+    afterDamage(image, "killed", "log.sqlite-wal", flip)
   );
   // In the last commit it cannot be told from the torn commit of a power cut, which nobody was told of.
   assert.ok(outcomes.filter((outcome) => outcome === "older").length <= 2, outcomes.join(" "));
@@ -175,7 +175,7 @@ test("a torn last commit is cut off: what was committed before it is whole, and 
   const image = makeImage(t);
   const bytes = readFileSync(join(image.killed, "log.sqlite-wal")).length;
   for (const torn of [1, 100, PAGE_BYTES - 1, PAGE_BYTES + 24]) {
-    assert.equal(damaged(image, "killed", "log.sqlite-wal", (path) => truncateSync(path, bytes - torn)), "older");
+    assert.equal(afterDamage(image, "killed", "log.sqlite-wal", (path) => truncateSync(path, bytes - torn)), "older");
   }
 });
 
@@ -185,7 +185,7 @@ test("a log cut off at a page, or a byte beside one, is refused or whole up to a
     const { length } = readFileSync(join(image[of], file));
     for (let at = 0; at < length; at += 11 * PAGE_BYTES) {
       for (const end of [at - 1, at, at + 1].filter((place) => place >= 0)) {
-        const outcome = damaged(image, of, file, (path) => truncateSync(path, end));
+        const outcome = afterDamage(image, of, file, (path) => truncateSync(path, end));
         if (file === "log.sqlite") assert.equal(outcome, "refused", `${of} ${file} cut at ${end}`);
       }
     }
@@ -194,20 +194,20 @@ test("a log cut off at a page, or a byte beside one, is refused or whole up to a
 
 test("a file that is missing is noticed, one that is doubled does no harm", (t) => {
   const image = makeImage(t);
-  assert.equal(damaged(image, "clean", "log.sqlite", (path) => rmSync(path)), "refused");
-  assert.equal(damaged(image, "clean", "lock.sqlite", (path) => rmSync(path)), "whole");
-  assert.equal(damaged(image, "clean", "ballast", (path) => rmSync(path)), "whole");
-  assert.equal(damaged(image, "clean", "log.sqlite", (path) => cpSync(path, `${path}.copy`)), "whole");
+  assert.equal(afterDamage(image, "clean", "log.sqlite", (path) => rmSync(path)), "refused");
+  assert.equal(afterDamage(image, "clean", "lock.sqlite", (path) => rmSync(path)), "whole");
+  assert.equal(afterDamage(image, "clean", "ballast", (path) => rmSync(path)), "whole");
+  assert.equal(afterDamage(image, "clean", "log.sqlite", (path) => cpSync(path, `${path}.copy`)), "whole");
   // Another generation's write-ahead log beside a clean database: its commits are in there already.
   const old = join(image.killed, "log.sqlite-wal");
-  assert.equal(damaged(image, "clean", "log.sqlite", (path) => cpSync(old, `${path}-wal`)), "whole");
+  assert.equal(afterDamage(image, "clean", "log.sqlite", (path) => cpSync(old, `${path}-wal`)), "whole");
 });
 
 test("a write-ahead log whose first sectors are blank drops commits, and that is named", (t) => {
   const image = makeImage(t);
   for (const filling of [0, 0xff]) {
     for (const blankBytes of [32, 512, PAGE_BYTES]) {
-      const outcome = damaged(image, "killed", "log.sqlite-wal", (path) => {
+      const outcome = afterDamage(image, "killed", "log.sqlite-wal", (path) => {
         writeFileSync(path, readFileSync(path).fill(filling, 0, blankBytes));
       });
       assert.equal(outcome, "named", `${blankBytes} bytes of ${filling}`);
@@ -242,7 +242,7 @@ test("a page that leads nowhere costs the row it belongs to, not those read with
   const value = Uint8Array.of(1, 2, 3);
   const references = pageReferences(bytes);
   for (const at of references) {
-    const outcome = damaged(image, "clean", "log.sqlite", (path) => {
+    const outcome = afterDamage(image, "clean", "log.sqlite", (path) => {
       const copy = Buffer.from(bytes);
       copy.writeUInt32BE(0x7fff_ffff, at);
       writeFileSync(path, copy);
