@@ -12,7 +12,9 @@ import { linesCited, mutantsOf } from "./mutations.ts";
 import { root } from "./steps.ts";
 
 const COPIED = ["src", "adapters", "test", "scripts", "package.json", "tsconfig.json"];
-const RUN_TIMEOUT_MS = 20_000;
+const RUN_TIMEOUT_MS = 180_000;
+/** A change that makes an endless loop is found by the processor time it takes, which a busy machine does not add to. */
+const RUN_CPU_SECONDS = 30;
 /** All of them at once, on code that is as it should be. */
 const BASELINE_TIMEOUT_MS = 600_000;
 /** So many changes are tried until one is noticed. */
@@ -137,7 +139,7 @@ function isProgram(text: string): boolean {
   }
 }
 
-/** The ids that a failed test is named after; all of them when the tests could not run to their end. */
+/** The ids that a failed test is named after; all of them when the tests could not begin, or came to no end. */
 function noticedBy(
   copy: string,
   ids: ReadonlySet<string>,
@@ -146,7 +148,8 @@ function noticedBy(
   const pattern = [...ids].map((id) => `\\[${id.replaceAll(".", "\\.")}\\]`).join("|");
   const files = new Set([...ids].flatMap((id) => filesOf.get(id) ?? []));
   const options = ["--test", "--test-isolation=none", "--test-reporter=tap", "--test-name-pattern", pattern];
-  const child = spawn(process.execPath, [...options, ...files], {
+  const limited = [`ulimit -t ${timeoutMs === RUN_TIMEOUT_MS ? RUN_CPU_SECONDS : "unlimited"}; exec "$@"`, "sh"];
+  const child = spawn("sh", ["-c", ...limited, process.execPath, ...options, ...files], {
     cwd: copy,
     stdio: ["ignore", "pipe", "ignore"],
     env: { ...process.env, NODE_NO_WARNINGS: "1" },
@@ -159,7 +162,8 @@ function noticedBy(
       clearTimeout(deadline);
       const failed = [...output.matchAll(/^not ok .*$/gm)].map(([text]) => text).join("\n");
       const named = [...ids].filter((id) => failed.includes(`[${id}]`));
-      resolve(code === 0 ? [] : named.length > 0 ? named : [...ids]);
+      const isWhole = code !== null && named.length > 0;
+      resolve(code === 0 ? [] : isWhole ? named : [...ids]);
     });
   });
 }
