@@ -121,7 +121,10 @@ test("an older format is refused, with what to do", async (t) => {
   const directory = directoryOf(t);
   await fill(directory);
   change(directory, "PRAGMA user_version = 1");
-  await assert.rejects(storeIn(directory).open(), { code: "store.older-format", message: /format 1 .* empty directory/ });
+  await assert.rejects(storeIn(directory).open(), {
+    code: "store.older-format",
+    message: /format 1 .* empty directory/,
+  });
 });
 
 test("an opening that is refused later, because of the site or of damage in a table, has changed nothing either", async (t) => {
