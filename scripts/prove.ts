@@ -45,15 +45,19 @@ async function run(step: ProofStep, stepMinutes: number): Promise<void> {
     if (code === 0 && tally.violations === 0) continue;
     failed++;
     violations += Math.max(1, tally.violations);
-    console.log(`\n──── failed: ${step.name}\n     ${step.command.join(" ")}\n\n${output.trimEnd()}\n`);
+    console.log(`\n──── failed: ${step.name}\n     ${wordsOf(step, stepMinutes).join(" ")}\n\n${output.trimEnd()}\n`);
     break; // the same again would not be worth its time
   } while (step.share !== undefined && !step.command.includes(MINUTES) && performance.now() < endMs);
   const seconds = `${((performance.now() - startMs) / 1000).toFixed(0)} s`.padStart(7);
   console.log(`${failed === 0 ? "ok     " : "FAILED "} ${seconds}  ${step.name}${times > 1 ? `, ${times} times` : ""}`);
 }
 
+function wordsOf(step: ProofStep, stepMinutes: number): readonly string[] {
+  return step.command.map((word) => word === MINUTES ? String(stepMinutes) : word);
+}
+
 function runCommand(step: ProofStep, stepMinutes: number): Promise<{ code: number; output: string }> {
-  const [program, ...parameters] = step.command.map((word) => word === MINUTES ? String(stepMinutes) : word);
+  const [program, ...parameters] = wordsOf(step, stepMinutes);
   const { FORCE_COLOR: _, NODE_OPTIONS: __, ...env } = process.env;
   const path = `${root}node_modules/.bin:${process.env["PATH"] ?? ""}`;
   const child = spawn(program ?? "", parameters, {
