@@ -170,8 +170,8 @@ export interface StoreSpace {
 
 /** Damage found while reading: what was hit is left out of the results and stays on disk for inspection until removed. */
 export interface StoreDamage {
-  /** `commits`: the newest commits, nobody knows how many, are gone as if they had never been. Only at the opening. */
-  readonly kind: "row" | "session" | "retained" | "meta" | "commits";
+  /** `file`: its structure is broken, so that rows may be missing without a trace. `commits`: the newest commits, nobody knows how many, are gone as if they had never been. Only at the opening. */
+  readonly kind: "row" | "session" | "retained" | "meta" | "commits" | "file";
   /** `first` of the row, session number, topic name or key; the file's name. */
   readonly key: string;
   /** Positions that are unreadable, for a row. */

@@ -10,7 +10,7 @@ import { LIMITS } from "../../src/limits.ts";
 import type { Loss, RowsRead, StoreCommit, StoreOpened, StoreSpace } from "../../src/ports.ts";
 import { Ballast, createPrivate, databasePath, lockDirectory, prepareDirectory } from "./data_directory.ts";
 import { LossWriter, readLosses } from "./loss_table.ts";
-import { SqliteReader, withLostCommits } from "./sqlite_reader.ts";
+import { SqliteReader, withBrokenFile, withLostCommits } from "./sqlite_reader.ts";
 import {
   APPLICATION_ID,
   CREATE_TABLES,
@@ -91,7 +91,24 @@ export class SqliteDatabase {
   }
 
   read(): StoreOpened {
-    return { ...withLostCommits(this.#reader.readAll(), this.#commitsAreGone), space: this.#space() };
+    return {
+      ...withBrokenFile(withLostCommits(this.#reader.readAll(), this.#commitsAreGone), this.#isBroken()),
+      space: this.#space(),
+    };
+  }
+
+  /**
+   * A page that counts a row too few loses it without any checksum being wrong. Only a small file is looked through at a
+   * start; `tributary check --data` takes the time for any.
+   */
+  #isBroken(): boolean {
+    if (bytesOf(databasePath(this.#directory)) > LIMITS.structureCheckMaxBytes) return false;
+    try {
+      return pragma(this.#readConnection, "quick_check(1)") !== "ok";
+    } catch (error) {
+      if (sqliteCode(error) !== SQLITE_CORRUPT) throw error;
+      return true;
+    }
   }
 
   readRows(from: number, maxBytes: number): RowsRead {

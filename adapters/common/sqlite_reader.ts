@@ -72,6 +72,13 @@ export function withLostCommits(content: StoreContent, commitsAreGone: boolean):
   return { ...content, damaged: [...content.damaged, lost] };
 }
 
+/** Names a file whose pages do not fit together. */
+export function withBrokenFile(content: StoreContent, isBroken: boolean): StoreContent {
+  if (!isBroken) return content;
+  const broken: StoreDamage = { kind: "file", key: "log.sqlite", first: undefined, span: undefined };
+  return { ...content, damaged: [...content.damaged, broken] };
+}
+
 export class SqliteReader {
   readonly #infoFrom: StatementSync;
   readonly #rowsBetween: StatementSync;

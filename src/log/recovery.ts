@@ -220,6 +220,8 @@ function lossOf(damage: StoreDamage, atMs: number): Loss {
     reason: "damaged",
     detail: damage.kind === "commits"
       ? LOST_COMMITS_TEXT
+      : damage.kind === "file"
+      ? BROKEN_FILE_TEXT
       : `The ${damage.kind} ${damage.key}${positions} on disk is damaged and was left out.`,
   };
 }
@@ -227,6 +229,9 @@ function lossOf(damage: StoreDamage, atMs: number): Loss {
 /** For the ledger and for `check --data`. */
 export const LOST_COMMITS_TEXT =
   "The newest commits are gone: the write-ahead log on disk is damaged. What was acknowledged last before the stop is lost.";
+
+const BROKEN_FILE_TEXT =
+  "The pages of log.sqlite do not fit together: messages may be missing without a trace. Restore a copy, or go on with what is there.";
 
 function hex(bytes: Uint8Array): string {
   return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
