@@ -54,10 +54,18 @@ export interface MoreFaults {
   readonly failedCommit: number;
   /** Time passes, and nothing happens in it. */
   readonly sleep: number;
+  /** The process dies while a commit is on its way: what left before it was durable would be seen. */
+  readonly killSlow: number;
 }
 
 export function chooseMoreFaults(random: Random | undefined): MoreFaults {
-  if (random === undefined) return { mute: 0, halfClose: 0, failedCommit: 0, sleep: 0 };
+  if (random === undefined) return { mute: 0, halfClose: 0, failedCommit: 0, sleep: 0, killSlow: 0 };
   const maybe = (probability: number): number => random.chance(0.6) ? probability : 0;
-  return { mute: maybe(0.01), halfClose: maybe(0.005), failedCommit: maybe(0.002), sleep: maybe(0.003) };
+  return {
+    mute: maybe(0.01),
+    halfClose: maybe(0.005),
+    failedCommit: maybe(0.002),
+    sleep: maybe(0.003),
+    killSlow: maybe(0.02),
+  };
 }

@@ -284,10 +284,10 @@ class Simulation {
     if (random.chance(faults.diskFull)) site.disk.setDiskFull(random.chance(0.5));
     if (random.chance(faults.wallJump)) site.jumpWall(random.between(-100_000, 100_000));
     if (random.chance(faults.kill)) await this.#kill(site);
-    if (this.#more !== undefined) this.#moreMisfortune(site, victim, this.#more);
+    if (this.#more !== undefined) await this.#moreMisfortune(site, victim, this.#more);
   }
 
-  #moreMisfortune(site: Site, victim: SimClient, random: Random): void {
+  async #moreMisfortune(site: Site, victim: SimClient, random: Random): Promise<void> {
     const faults = this.#moreFaults;
     if (random.chance(faults.mute) && victim.transport !== undefined) {
       victim.transport.isMute = !victim.transport.isMute;
@@ -298,6 +298,11 @@ class Simulation {
       site.disk.failNextCommit(random.pick(["before-writing", "after-writing"]));
     }
     if (random.chance(faults.sleep)) this.#advance(random.pick([5_000, 30_000]));
+    if (site.isRunning && site.disk.hasWaitingCommit && random.chance(faults.killSlow)) {
+      const unsynced = random.pick(["lost", "lost", "kept"] as const);
+      this.trace.add(`${this.#step} kill, unsynced ${unsynced}, a commit is slow`);
+      await this.#restart(site, { unsynced, live: undefined, isWhole: false, isStop: false });
+    }
   }
 
   async #kill(site: Site): Promise<void> {
@@ -320,13 +325,18 @@ class Simulation {
     const isWhole = (isQuiet || isStop) && !expectsFatal;
     const live = isWhole ? digestOf(log.state) : undefined;
     this.trace.add(`${this.#step} ${isStop ? "stop" : "kill"}, unsynced ${unsynced}, ${isQuiet ? "quiet" : "at work"}`);
-    await this.#restart(site, { unsynced, live, isWhole });
+    await this.#restart(site, { unsynced, live, isWhole, isStop });
   }
 
   /** The process is gone. A new one finds what was on the disk. */
   async #restart(
     site: Site,
-    about: { readonly unsynced: "lost" | "kept"; readonly live: unknown; readonly isWhole: boolean },
+    about: {
+      readonly unsynced: "lost" | "kept";
+      readonly live: unknown;
+      readonly isWhole: boolean;
+      readonly isStop: boolean;
+    },
   ): Promise<void> {
     const random = this.#random;
     const { history } = site;
@@ -334,8 +344,9 @@ class Simulation {
     for (const { client } of this.#clientsOf(site)) client.gatewayDied();
     history.kills++;
     // Whether a will is due depends now on whether its client is back within the grace.
-    // DISCONNECT has no answer: whether it was durable nobody knows, unless everything was.
-    const unsure = about.isWhole ? ["must"] : ["must", "must-not"];
+    // DISCONNECT has no answer: whether it was durable nobody knows, unless everything was. A stop may end the connection
+    // before it has come.
+    const unsure = about.isWhole && !about.isStop ? ["must"] : ["must", "must-not"];
     for (const [id, will] of history.wills) {
       if (!unsure.includes(will.due) || history.willsSeen.has(id)) continue;
       history.wills.set(id, { ...will, due: "maybe" });
@@ -355,7 +366,7 @@ class Simulation {
       if (site.fatal === undefined) continue;
       requireThat(site.expectsFatal, "the gateway goes on", () => String(site.fatal));
       this.trace.add(`${this.#step} the disk of ${site.name} has failed`);
-      await this.#restart(site, { unsynced: "lost", live: undefined, isWhole: false });
+      await this.#restart(site, { unsynced: "lost", live: undefined, isWhole: false, isStop: false });
     }
   }
 
@@ -489,7 +500,7 @@ class Simulation {
     await this.#calm();
     // A log that stays full refuses new sessions: then there is nothing to ask.
     if (!reader.isConnected) return 0;
-    reader.subscribe("r/#", 1, { noLocal: false });
+    for (const topicFilter of ["r/#", "y/#"]) reader.subscribe(topicFilter, 1, { noLocal: false });
     await this.#calm();
     retainedIsLastValue(site.history, reader.retainedSeen, this.#mayDrop);
     return reader.retainedSeen.size;

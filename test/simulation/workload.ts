@@ -133,17 +133,21 @@ export class Workload {
     const roll = random.float();
     const plain = { retain: false, clears: false };
     const qos: QoS = random.pick([1, 2]);
-    if (roll < 0.12) client.publish(`x/${random.below(2)}`, qos, { ...plain, expirySeconds: random.between(1, 5) });
-    else if (roll < 0.3 && client.profile.isHonest) client.publish(`e/${random.below(2)}`, 2, plain);
-    else if (roll < 0.38) {
+    if (roll < 0.12) {
+      client.publish(`x/${random.below(2)}`, qos, { ...plain, expirySeconds: random.pick([1, 3, 20, 60]) });
+    } else if (roll < 0.3 && client.profile.isHonest) client.publish(`e/${random.below(2)}`, 2, plain);
+    else if (roll < 0.36) {
+      client.publish(`y/${client.profile.clientId}/${qos}`, qos, { retain: true, clears: false });
+    } else if (roll < 0.4) client.subscribe("y/#", qos, { noLocal: false, retainAsPublished: true, retainHandling: 1 });
+    else if (roll < 0.46) {
       client.subscribe(random.pick(MORE_FILTERS), random.pick([0, 1, 2, 2]), {
         noLocal: false,
         retainAsPublished: random.chance(0.5),
         retainHandling: random.pick([0, 1, 2]),
         hasIdentifier: random.chance(0.5),
       });
-    } else if (roll < 0.42) client.unsubscribe(random.pick(MORE_FILTERS));
-    else if (roll < 0.46) client.sendAgain();
+    } else if (roll < 0.5) client.unsubscribe(random.pick(MORE_FILTERS));
+    else if (roll < 0.53) client.sendAgain();
     else if (this.#options.hasKafka) {
       const topicName = random.pick(["k/0", "k/1", "d/0", "cap/known/a", "cap/nobody/a", "chat/0", "chat/1", "t/x"]);
       const mark = random.chance(0.05) ? { mark: random.pick([REFUSED, REFUSED_ALWAYS]) } : {};
