@@ -3,7 +3,7 @@
 //
 // Where tests lie decides where they run: test/unit, test/conformance, test/simulation and test/fuzz on all three runtimes;
 // test/e2e under Node, which starts what TRIBUTARY_TEST_RUNTIME names: kafka_* for Node and the binary only, kafka_faults_*
-// for Node alone, because what they disturb is Kafka, and real_kafka_* once, because there parts of the gateway face a
+// for Node alone and only when asked for, because what they disturb is Kafka and takes its time, and real_kafka_* once, because there parts of the gateway face a
 // real Kafka inside the test's own process. Those that talk MQTT most run over WebSocket as well.
 
 import { globSync } from "node:fs";
@@ -21,7 +21,10 @@ const nodeTest = ["node", "--test", "--test-reporter=spec", "--test-timeout=6000
 const overWebSocket = ["first_five_minutes.test.ts", "packets.test.ts", "waiting_messages.test.ts"];
 
 const words = process.argv.slice(2);
-const chosen = allSteps().filter((step) => words.every((word) => step.name.includes(word)));
+/** Minutes with three brokers: `npm test -- faults`, and part of `npm run prove`. */
+const faultsStep = "kafka faults on node";
+const isAsked = (step: Step): boolean => words.length > 0 || step.name !== faultsStep;
+const chosen = allSteps().filter((step) => isAsked(step) && words.every((word) => step.name.includes(word)));
 const needed = new Set(chosen.map((step) => step.needs));
 const steps = allSteps().filter(({ name }) => needed.has(name) || chosen.some((step) => step.name === name));
 if (steps.length === 0) {
@@ -59,7 +62,7 @@ function suiteSteps(): Step[] {
     { name: "suites on node", runner: "node", command: [...nodeTest, ...onNode] },
     { name: "suites on bun", runner: "bun", command: ["bun", "test", "--isolate", "--timeout=600000", ...onBun] },
     { name: "simulation: one trace on all runtimes", command: ["node", "scripts/same_trace.ts"] },
-    { name: "fuzzing on node", command: ["node", "test/fuzz/main.ts", "--minutes", "1"] },
+    { name: "fuzzing on node", command: ["node", "test/fuzz/main.ts", "--minutes", "1", "--seed", "1"] },
     { name: buildStep, command: ["bun", "scripts/build.ts"] },
   ];
 }
@@ -75,7 +78,7 @@ function endToEndSteps(): Step[] {
     found.push({ runner: "node", alone: true, name: "real kafka on node", command: [...nodeTest, ...inProcess] });
   }
   if (faults.length > 0) {
-    found.push({ runner: "node", alone: true, name: "kafka faults on node", command: [...nodeTest, ...faults] });
+    found.push({ runner: "node", alone: true, name: faultsStep, command: [...nodeTest, ...faults] });
   }
   for (const runtime of ["node", "bun", "deno", "binary"]) {
     const common = {
