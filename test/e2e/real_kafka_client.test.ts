@@ -259,7 +259,8 @@ test("a link that dies without a word ends every wait at the time-out, and all w
   const broker = await startKafka(t);
   const client = await connect(t, { brokers: [broker.proxied], requestTimeoutMs: 1500 });
   await makeTopic(client, "dark");
-  const producer = await client.openProducer(TRANSACTION);
+  // A producer's requests may take as long as its transaction.
+  const producer = await client.openProducer({ ...TRANSACTION, timeoutMs: 1500 });
   await producer.transact([textRecord("dark", "before")], { maxRequestBytes: REQUEST_BYTES });
   const lookup = (await client.lookUpTopics(["dark"])).get("dark");
   assert.equal(lookup?.kind, "found");
