@@ -35,14 +35,16 @@ export interface DataImage {
   readonly nextPosition: number;
 }
 
-const base = mkdtempSync(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "tributary-fuzz-"));
+let base: string | undefined;
 
 export function scratchDirectory(name: string): string {
+  base ??= mkdtempSync(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "tributary-fuzz-"));
   return join(base, name);
 }
 
 export function removeScratch(): void {
-  rmSync(base, { recursive: true, force: true });
+  if (base !== undefined) rmSync(base, { recursive: true, force: true });
+  base = undefined;
 }
 
 function payloadOf(topicName: string, number: number, bytes: number): string {
