@@ -6,6 +6,7 @@ import { e2eTest } from "../support/gateway_process.ts";
 import { haveTools, startKafka } from "../support/kafka.ts";
 import { kafkaEnvironment, metricOf, proveInKafka } from "../support/kafka_proof.ts";
 import { RestartableGateway, sentBy, startPublishers, untilInKafka } from "../support/load.ts";
+import { proved } from "../support/rounds.ts";
 import { eventually, within } from "../support/wait.ts";
 
 const MESSAGES = 100_000;
@@ -78,6 +79,7 @@ e2eTest(
     await Promise.all(running.map(({ kafkaTopic, publishers }) => {
       return proveInKafka(broker, { kafkaTopic, publishers, fromMs });
     }));
+    proved("kill -9", KILLS);
   },
   { timeout: 300_000 },
 );
