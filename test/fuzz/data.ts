@@ -33,8 +33,11 @@ const WRITE_AHEAD_LOG = "log.sqlite-wal";
 /** What was done to a directory, and what that excuses. */
 interface Damage {
   readonly text: string;
-  /** The write-ahead log ends earlier: a whole older log cannot be told from the newest one. */
-  readonly mayBeOlder: boolean;
+  /**
+   * The write-ahead log ends earlier: a whole older log cannot be told from the newest one. Or a sound page of the database
+   * stands in the place of another sound one: where it fits, nothing tells.
+   */
+  readonly maySayNothing: boolean;
 }
 
 /** Fuzzes the data files. */
@@ -100,7 +103,7 @@ export class DataTarget implements FuzzTarget {
     await gateway.stop();
     if (damaged.length + (await lossesOf(directory)).length > 0) return "named";
     if (!isMissing) return "whole";
-    assert.ok(damage.mayBeOlder, "something is missing, and nothing says so");
+    assert.ok(damage.maySayNothing, "something is missing, and nothing says so");
     return "older";
   }
 }
@@ -234,7 +237,7 @@ async function isRetainedMissing(gateway: TestGateway, { retained }: DataImage):
 
 function damageFiles(random: Random, directory: string): Damage {
   const texts: string[] = [];
-  let mayBeOlder = false;
+  let maySayNothing = false;
   for (let times = random.chance(0.8) ? 1 : random.between(2, 5); times > 0; times--) {
     const hasLog = existsSync(join(directory, WRITE_AHEAD_LOG));
     const file = hasLog && random.chance(0.6) ? WRITE_AHEAD_LOG : DATABASE;
@@ -243,24 +246,24 @@ function damageFiles(random: Random, directory: string): Damage {
     if (random.chance(0.02)) {
       rmSync(path);
       texts.push(`${file} removed`);
-      mayBeOlder ||= file === WRITE_AHEAD_LOG;
+      maySayNothing ||= file === WRITE_AHEAD_LOG;
       continue;
     }
     const bytes = readFileSync(path);
     if (bytes.byteLength === 0) continue;
-    const { changed, text, cuts } = damageBytes(random, bytes, file === DATABASE ? PAGE_BYTES : FRAME_BYTES);
+    const { changed, text, kind } = damageBytes(random, bytes, file === DATABASE ? PAGE_BYTES : FRAME_BYTES);
     writeFileSync(path, changed);
     texts.push(`${file} ${text}`);
-    mayBeOlder ||= file === WRITE_AHEAD_LOG && cuts;
+    maySayNothing ||= file === WRITE_AHEAD_LOG ? kind === "cut" : kind === "page";
   }
-  return { text: texts.join(", "), mayBeOlder };
+  return { text: texts.join(", "), maySayNothing };
 }
 
 function damageBytes(
   random: Random,
   bytes: Buffer,
   unitBytes: number,
-): { changed: Buffer; text: string; cuts: boolean } {
+): { changed: Buffer; text: string; kind: "noise" | "cut" | "page" } {
   const { length } = bytes;
   // The first hundred bytes are the header, and the beginning of a page tells most.
   const unit = Math.floor(random.below(length) / unitBytes) * unitBytes;
@@ -270,32 +273,32 @@ function damageBytes(
     case 0:
     case 1:
       changed[at] = (changed[at] ?? 0) ^ (1 << random.below(8));
-      return { changed, text: `bit at ${at}`, cuts: false };
+      return { changed, text: `bit at ${at}`, kind: "noise" };
     case 2:
       changed[at] = random.below(256);
-      return { changed, text: `byte at ${at}`, cuts: false };
+      return { changed, text: `byte at ${at}`, kind: "noise" };
     case 3: { // a sector that was never written
       const start = at - at % 512;
       changed.fill(random.pick([0, 0xff]), start, Math.min(length, start + 512));
-      return { changed, text: `sector at ${start} blank`, cuts: false };
+      return { changed, text: `sector at ${start} blank`, kind: "noise" };
     }
     case 4:
       changed.set(random.bytes(Math.min(64, length - at)), at);
-      return { changed, text: `noise at ${at}`, cuts: false };
+      return { changed, text: `noise at ${at}`, kind: "noise" };
     case 5: { // a page that was written to another's place
       const to = Math.floor(random.below(length) / unitBytes) * unitBytes;
       bytes.copy(changed, to, unit, Math.min(unit + unitBytes, length));
-      return { changed, text: `page at ${to} is that at ${unit}`, cuts: false };
+      return { changed, text: `page at ${to} is that at ${unit}`, kind: "page" };
     }
     case 6: {
       const end = random.chance(0.5) ? unit + random.between(-1, 1) : at;
-      return { changed: changed.subarray(0, Math.max(0, end)), text: `cut at ${end}`, cuts: true };
+      return { changed: changed.subarray(0, Math.max(0, end)), text: `cut at ${end}`, kind: "cut" };
     }
     default:
       return {
         changed: Buffer.concat([changed, random.bytes(random.between(1, 5_000))]),
         text: "noise behind its end",
-        cuts: false,
+        kind: "noise",
       };
   }
 }
