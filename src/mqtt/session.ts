@@ -31,8 +31,8 @@ export interface RetainedReplay {
 }
 
 /**
- * The session of a share group has an identifier that no client can have [MQTT3-1.5.3-2] [MQTT5-1.5.4-2]: it begins with
- * U+0000, and the members' topic filter follows.
+ * The session of a share group has an identifier that no client can have: it begins with U+0000, which is in no string of a
+ * packet, and the members' topic filter follows.
  */
 const GROUP_PREFIX = "\0";
 
