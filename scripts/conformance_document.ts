@@ -41,6 +41,9 @@ const SECTIONS: Readonly<Record<string, string>> = {
   "7.1": "Conformance clauses",
 };
 
+/** What `npm run conformance:mutate` said last, on the whole tree. */
+const MUTATED = { date: "2026-11-24", citations: 435, statements: 355, noticed: 431, notMutable: 4 };
+
 export function conformanceDocument(conformance: Conformance): string {
   const { statements, reasons } = conformance;
   const reasoned = statements.filter(({ id }) => reasons[id] !== undefined).length;
@@ -62,6 +65,11 @@ a number too.
 An id leads to its lines and tests: \`grep -rn "MQTT5-3.1.2-24" src adapters test\` finds both, and
 \`npx node --test --test-name-pattern "MQTT5-3.1.2-24" 'test/{unit,conformance}/**/*.test.ts'\` runs the tests. Two ids that
 are printed as MQTT-3.1.2.7 and MQTT-3-8.3-4 in 3.1.1 are cited as MQTT3-3.1.2-7 and MQTT3-3.8.3-4.
+
+A name on a test proves nothing, so \`npm run conformance:mutate\` changes each cited line in a copy of the tree (negates a
+condition, drops a statement, swaps a comparison, a constant or a reason code) and runs the tests named after its
+statements. On ${MUTATED.date}: ${MUTATED.citations} citations of ${MUTATED.statements} statements, ${MUTATED.noticed} noticed, none not noticed, ${MUTATED.notMutable} not mutable
+(a declaration that has nothing to change).
 
 ${tables.join("\n\n")}
 `;
