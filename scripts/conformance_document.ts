@@ -68,7 +68,7 @@ are printed as MQTT-3.1.2.7 and MQTT-3-8.3-4 in 3.1.1 are cited as MQTT3-3.1.2-7
 
 A name on a test proves nothing, so \`npm run conformance:mutate\` changes each cited line in a copy of the tree (negates a
 condition, drops a statement, swaps a comparison, a constant or a reason code) and runs the tests named after its
-statements. On ${MUTATED.date}: ${MUTATED.citations} citations of ${MUTATED.statements} statements, ${MUTATED.noticed} noticed, none not noticed, ${MUTATED.notMutable} not mutable
+statements; it goes on to the line's next change until one is noticed. On ${MUTATED.date}: ${MUTATED.citations} citations of ${MUTATED.statements} statements, ${MUTATED.noticed} noticed, none not noticed, ${MUTATED.notMutable} not mutable
 (a declaration that has nothing to change).
 
 ${tables.join("\n\n")}
