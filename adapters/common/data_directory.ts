@@ -20,7 +20,7 @@ import { dirname, join, resolve } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { TributaryError } from "../../src/errors.ts";
 import { LIMITS } from "../../src/limits.ts";
-import { sqliteCode, storeError } from "./store_errors.ts";
+import { isLocked, storeError } from "./store_errors.ts";
 
 const LOCK_FILE = "lock.sqlite";
 const DATABASE_FILE = "log.sqlite";
@@ -43,6 +43,15 @@ const NETWORK_FILE_SYSTEMS: ReadonlyMap<number, string> = new Map([
 
 export function databasePath(directory: string): string {
   return join(directory, DATABASE_FILE);
+}
+
+export function walPath(directory: string): string {
+  return `${databasePath(directory)}-wal`;
+}
+
+/** The size of a file, 0 when there is none. */
+export function bytesOf(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 }
 
 /** The name of the network file system with this f_type, or undefined for a local one. */
@@ -116,7 +125,7 @@ export function lockDirectory(directory: string): DatabaseSync {
     return connection;
   } catch (error) {
     connection?.close();
-    if (sqliteCode(error) === 5 || sqliteCode(error) === 6) {
+    if (isLocked(error)) {
       throw new TributaryError(
         "store.busy",
         `Cannot open the log in "${directory}": another process uses this data directory; stop it or choose another directory`,
@@ -136,11 +145,16 @@ export function isInUse(directory: string): boolean {
     connection.prepare("SELECT count(*) FROM sqlite_schema").get();
     return false;
   } catch (error) {
-    if (sqliteCode(error) === 5 || sqliteCode(error) === 6) return true;
+    if (isLocked(error)) return true;
     throw error;
   } finally {
     connection.close();
   }
+}
+
+/** Whether the disk had room when it was last written to: the ballast is given up when it has none. */
+export function hasBallast(directory: string): boolean {
+  return existsSync(join(directory, BALLAST_FILE));
 }
 
 /**

@@ -3,19 +3,28 @@
  * here blocks; it runs in the store's thread and knows nothing of it.
  */
 
-import { existsSync, rmSync, statSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { TributaryError } from "../../src/errors.ts";
 import { LIMITS } from "../../src/limits.ts";
 import type { Loss, RowsRead, StoreCommit, StoreOpened, StoreSpace } from "../../src/ports.ts";
-import { Ballast, createPrivate, databasePath, lockDirectory, prepareDirectory } from "./data_directory.ts";
+import {
+  Ballast,
+  bytesOf,
+  createPrivate,
+  databasePath,
+  lockDirectory,
+  prepareDirectory,
+  walPath,
+} from "./data_directory.ts";
 import { LossWriter, readLosses } from "./loss_table.ts";
-import { SqliteReader, withBrokenFile, withLostCommits } from "./sqlite_reader.ts";
+import { SqliteReader } from "./sqlite_reader.ts";
 import {
   APPLICATION_ID,
   CREATE_TABLES,
   FORMAT_VERSION,
   metaCrc,
+  PAGE_BYTES,
   retainedCrc,
   rowCrc,
   sessionCrc,
@@ -30,8 +39,6 @@ export interface SqliteOptions {
   readonly ballastBytes: number;
 }
 
-/** SQLite's default and the unit of every page count below. */
-const PAGE_BYTES = 4_096;
 /** Pages given back per commit while the disk is full: at most half a write-ahead log. */
 const SHRINK_PAGES = Math.floor(LIMITS.writeAheadLogBytes / PAGE_BYTES / 2);
 
@@ -91,10 +98,8 @@ export class SqliteDatabase {
   }
 
   read(): StoreOpened {
-    return {
-      ...withBrokenFile(withLostCommits(this.#reader.readAll(), this.#commitsAreGone), this.#isBroken()),
-      space: this.#space(),
-    };
+    const files = { commitsAreGone: this.#commitsAreGone, isBroken: this.#isBroken() };
+    return { ...this.#reader.readAll(files), space: this.#space() };
   }
 
   /**
@@ -259,7 +264,7 @@ function pragma(connection: DatabaseSync, text: string): unknown {
 function refuseVanished(directory: string, ballast: Ballast): void {
   // SQLite takes a file shorter than a page for an empty one.
   if (bytesOf(databasePath(directory)) >= PAGE_BYTES) return;
-  if (!ballast.present && !hasContent(walPath(directory))) return;
+  if (!ballast.present && bytesOf(walPath(directory)) === 0) return;
   throw new TributaryError(
     "store.damaged",
     `Cannot open the log in "${directory}": its log.sqlite is missing or empty, but there was a log; ` +
@@ -269,7 +274,7 @@ function refuseVanished(directory: string, ballast: Ballast): void {
 
 /** Looks through a read-only connection, which neither writes nor, on closing, checkpoints what a crash left. */
 function refuseForeignFormat(directory: string): void {
-  if (!hasContent(databasePath(directory))) return;
+  if (bytesOf(databasePath(directory)) === 0) return;
   const isWalOurs = !existsSync(walPath(directory));
   const connection = new DatabaseSync(databasePath(directory), { readOnly: true });
   try {
@@ -307,18 +312,6 @@ export function checkFormat(connection: DatabaseSync, directory: string): void {
         "use the program that wrote it, or begin anew in an empty directory",
     );
   }
-}
-
-function walPath(directory: string): string {
-  return `${databasePath(directory)}-wal`;
-}
-
-function hasContent(path: string): boolean {
-  return bytesOf(path) > 0;
-}
-
-function bytesOf(path: string): number {
-  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 }
 
 function prepareWriter(writer: DatabaseSync): void {

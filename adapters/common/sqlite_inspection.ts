@@ -3,16 +3,16 @@
  * index of the write-ahead log: what a crash left behind is looked at in a copy.
  */
 
-import { constants, copyFileSync, existsSync, mkdtempSync, rmSync, statSync } from "node:fs";
+import { constants, copyFileSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { pathToFileURL } from "node:url";
 import { TributaryError } from "../../src/errors.ts";
 import type { RowsRead, StoreInspection, StoreOpened } from "../../src/ports.ts";
-import { databasePath, isInUse } from "./data_directory.ts";
+import { bytesOf, databasePath, hasBallast, isInUse, walPath } from "./data_directory.ts";
 import { checkFormat } from "./sqlite_database.ts";
-import { SqliteReader, withLostCommits } from "./sqlite_reader.ts";
+import { SqliteReader } from "./sqlite_reader.ts";
 import { storeError } from "./store_errors.ts";
 import { dropsCommits } from "./write_ahead_log.ts";
 
@@ -33,7 +33,7 @@ class SqliteInspection implements StoreInspection {
   open(): Promise<StoreOpened> {
     return this.#guarded(() => {
       const path = databasePath(this.#directory);
-      if (!hasContent(path)) {
+      if (bytesOf(path) === 0) {
         throw new TributaryError(
           "store.not-usable",
           `Cannot look at the log in "${this.#directory}": there is none, no ${path}`,
@@ -45,7 +45,8 @@ class SqliteInspection implements StoreInspection {
           `Cannot look at the log in "${this.#directory}": a gateway is using it; stop it first, or look at a copy`,
         );
       }
-      const connection = hasContent(`${path}-wal`) ? this.#openCopy(path) : openAsItIs(path);
+      const wal = walPath(this.#directory);
+      const connection = bytesOf(wal) > 0 ? this.#openCopy([path, wal]) : openAsItIs(path);
       this.#connection = connection;
       checkFormat(connection, this.#directory);
       checkStructure(connection, this.#directory);
@@ -53,9 +54,9 @@ class SqliteInspection implements StoreInspection {
       const pages = connection.prepare(
         "SELECT page_count * page_size AS bytes FROM pragma_page_count(), pragma_page_size()",
       );
-      const diskFull = !existsSync(join(this.#directory, "ballast"));
-      const content = withLostCommits(this.#reader.readAll(), dropsCommits(`${path}-wal`));
-      return { ...content, space: { usedBytes: Number(pages.get()?.["bytes"]), diskFull } };
+      const content = this.#reader.readAll({ commitsAreGone: dropsCommits(wal), isBroken: false });
+      const space = { usedBytes: Number(pages.get()?.["bytes"]), diskFull: !hasBallast(this.#directory) };
+      return { ...content, space };
     });
   }
 
@@ -74,12 +75,11 @@ class SqliteInspection implements StoreInspection {
     });
   }
 
-  #openCopy(path: string): DatabaseSync {
-    this.#copy = mkdtempSync(join(tmpdir(), "tributary-check-"));
-    const copy = join(this.#copy, basename(path));
+  #openCopy(files: readonly string[]): DatabaseSync {
+    const copy = this.#copy = mkdtempSync(join(tmpdir(), "tributary-check-"));
     // A file system that can shares the blocks of the copy.
-    for (const end of ["", "-wal"]) copyFileSync(path + end, copy + end, constants.COPYFILE_FICLONE);
-    return new DatabaseSync(copy, { readOnly: true });
+    for (const path of files) copyFileSync(path, join(copy, basename(path)), constants.COPYFILE_FICLONE);
+    return new DatabaseSync(databasePath(copy), { readOnly: true });
   }
 
   /** As the port promises: every failure is a rejection with an error of ours. */
@@ -90,10 +90,6 @@ class SqliteInspection implements StoreInspection {
       return Promise.reject(storeError("look at the log in", this.#directory, error, "store.not-usable"));
     }
   }
-}
-
-function hasContent(path: string): boolean {
-  return (statSync(path, { throwIfNoEntry: false })?.size ?? 0) > 0;
 }
 
 /** `immutable`: without it SQLite would make an empty write-ahead log. */

@@ -61,22 +61,8 @@ function rowDamage(row: { readonly first: number; readonly span: number }, nextF
   return { kind: "row", key: String(row.first), first: row.first, span };
 }
 
-function damage(kind: "session" | "retained" | "meta", key: string): StoreDamage {
+function damage(kind: Exclude<StoreDamage["kind"], "row">, key: string): StoreDamage {
   return { kind, key, first: undefined, span: undefined };
-}
-
-/** Names the damage that only the write-ahead log shows. */
-export function withLostCommits(content: StoreContent, commitsAreGone: boolean): StoreContent {
-  if (!commitsAreGone) return content;
-  const lost: StoreDamage = { kind: "commits", key: "log.sqlite-wal", first: undefined, span: undefined };
-  return { ...content, damaged: [...content.damaged, lost] };
-}
-
-/** Names a file whose pages do not fit together. */
-export function withBrokenFile(content: StoreContent, isBroken: boolean): StoreContent {
-  if (!isBroken) return content;
-  const broken: StoreDamage = { kind: "file", key: "log.sqlite", first: undefined, span: undefined };
-  return { ...content, damaged: [...content.damaged, broken] };
 }
 
 export class SqliteReader {
@@ -100,8 +86,11 @@ export class SqliteReader {
     );
   }
 
-  readAll(): StoreContent {
+  /** `files`: what is wrong with the files as wholes, which no checksum shows. */
+  readAll(files: { readonly commitsAreGone: boolean; readonly isBroken: boolean }): StoreContent {
     const damaged: StoreDamage[] = [];
+    if (files.commitsAreGone) damaged.push(damage("commits", "log.sqlite-wal"));
+    if (files.isBroken) damaged.push(damage("file", "log.sqlite"));
     const meta = new Map<string, Uint8Array>();
     for (const columns of this.#all("SELECT k, CAST(crc AS REAL) AS crc, v FROM meta ORDER BY k")) {
       const key = String(columns["k"]);

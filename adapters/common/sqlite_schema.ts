@@ -8,6 +8,9 @@ import { crc32 } from "node:zlib";
 /** Bumped by every change that an older program would misread; kept in SQLite's `user_version`. */
 export const FORMAT_VERSION = 2;
 
+/** SQLite's default, and the unit of every page count. */
+export const PAGE_BYTES = 4_096;
+
 /** "TRIB": tells our database from any other SQLite file. */
 export const APPLICATION_ID = 0x54_52_49_42;
 

@@ -26,6 +26,12 @@ export function sqliteCode(error: unknown): number | undefined {
   return typeof error.errcode === "number" ? error.errcode & 255 : undefined;
 }
 
+/** Another connection has it locked. */
+export function isLocked(error: unknown): boolean {
+  const code = sqliteCode(error);
+  return code !== undefined && CODES[code] === "store.busy";
+}
+
 /** True for what only our own bug can cause: two rows with one `first`, a value of a wrong type. */
 export function isConstraint(error: unknown): boolean {
   return sqliteCode(error) === SQLITE_CONSTRAINT;

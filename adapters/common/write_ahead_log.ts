@@ -3,15 +3,14 @@
  * it without a word; this reads the file before SQLite does and tells. Format: https://sqlite.org/fileformat2.html#walformat
  */
 
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import { PAGE_BYTES } from "./sqlite_schema.ts";
 
 const HEADER_BYTES = 32;
 const FRAME_HEADER_BYTES = 24;
 const MAGIC = 0x377f0682;
 /** In the magic number: the checksums are of big-endian words. */
 const BIG_ENDIAN = 1;
-/** What our databases have: a header that is gone does not tell. */
-const PAGE_BYTES = 4_096;
 
 /** The running checksum of the log: two sums over pairs of words. */
 interface Sums {
@@ -24,7 +23,9 @@ interface Sums {
  * the last one: two commits from the first wrong frame on mean that one of them was durable.
  */
 export function dropsCommits(path: string): boolean {
-  const bytes = read(path);
+  if (!existsSync(path)) return false;
+  // Before SQLite opens it: closing a descriptor of a file in use would drop SQLite's locks on it.
+  const bytes = readFileSync(path);
   if (bytes.length < HEADER_BYTES + FRAME_HEADER_BYTES) return false;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const littleEndian = (view.getUint32(0) & BIG_ENDIAN) === 0;
@@ -81,30 +82,4 @@ function add(
   }
   sums.first = first;
   sums.second = second;
-}
-
-/** Before SQLite opens it: closing a descriptor of a file in use would drop SQLite's locks on it. */
-function read(path: string): Uint8Array {
-  const descriptor = openIfThere(path);
-  if (descriptor === undefined) return new Uint8Array(0);
-  try {
-    const bytes = new Uint8Array(fstatSync(descriptor).size);
-    let length = 0;
-    for (;;) {
-      const count = readSync(descriptor, bytes, length, bytes.length - length, length);
-      length += count;
-      if (count === 0 || length === bytes.length) return bytes.subarray(0, length);
-    }
-  } finally {
-    closeSync(descriptor);
-  }
-}
-
-function openIfThere(path: string): number | undefined {
-  try {
-    return openSync(path, "r");
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
-    throw error;
-  }
 }
