@@ -204,6 +204,7 @@ export interface LimitDefinition {
 
 /** Names of the configurable limits: in upper case with underscores, behind `TRIBUTARY_`, they are the variables. */
 export type LimitName =
+  | "qosMax"
   | "receiveMaximum"
   | "topicAliasMaximum"
   | "topicAliasesToClientMax"
@@ -236,6 +237,7 @@ function range(value: number, min: number, max: number, about: string): LimitDef
 export type Limits = Readonly<Record<LimitName, number>>;
 
 export const CONFIGURABLE_LIMITS: Readonly<Record<LimitName, LimitDefinition>> = {
+  qosMax: range(2, 0, 2, "Highest QoS that clients may publish with; a subscription is granted no higher one."),
   receiveMaximum: range(
     20,
     1,

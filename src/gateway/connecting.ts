@@ -152,6 +152,9 @@ export class Connecting {
     ) {
       return this.#refuse(connection, REASON.notAuthorized, "Not allowed to publish to the will's topic name");
     }
+    if (will !== undefined && will.qos > limits.qosMax) { // [MQTT5-3.2.2-12]
+      return this.#refuse(connection, REASON.qosNotSupported, "The will's QoS is above Maximum QoS");
+    }
     if (will !== undefined && isDeeperThan(will.topicName, limits.filterLevelsMax)) {
       return this.#refuse(connection, REASON.topicNameInvalid, "The will's topic name has too many levels");
     }
@@ -288,6 +291,7 @@ export class Connecting {
         // [MQTT5-3.2.2-22]
         ...(keepAliveSeconds === packet.keepAliveSeconds ? {} : { serverKeepAliveSeconds: keepAliveSeconds }),
         receiveMaximum: limits.receiveMaximum,
+        ...(limits.qosMax < 2 ? { maximumQoS: limits.qosMax as 0 | 1 } : {}), // [MQTT5-3.2.2-9]
         maximumPacketBytes: this.#maximumPacketBytes(packet),
         topicAliasMaximum: limits.topicAliasMaximum,
         ...about.properties, // [MQTT5-4.12.0-5]

@@ -48,6 +48,9 @@ export class Publishing {
       this.#repeated(connection, packet, topicName);
       return true;
     }
+    if (packet.qos > this.#hub.limits.qosMax) { // MQTT 5 §3.2.2.3.4
+      throw new ProtocolError(REASON.qosNotSupported, "The QoS is above Maximum QoS");
+    }
     const message: Message = {
       topicName,
       payload: packet.payload,

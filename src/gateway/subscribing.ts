@@ -1,5 +1,7 @@
 /** SUBSCRIBE and UNSUBSCRIBE: what is granted, and the answer after the commit. Retained messages follow (retained.ts). */
+import type { QoS } from "../mqtt/message.ts";
 import type { SubscribePacket, SubscriptionRequest, UnsubscribePacket } from "../mqtt/packet.ts";
+
 import { ProtocolError, REASON } from "../mqtt/reason_codes.ts";
 import type { Session } from "../mqtt/session.ts";
 import { isDeeperThan, parseSharedFilter } from "../mqtt/topics.ts";
@@ -48,9 +50,10 @@ export class Subscribing {
     const sys: SubscriptionRequest[] = [];
     const shared: string[] = [];
     // [MQTT3-3.8.4-4] [MQTT5-3.8.4-5] [MQTT5-3.8.4-6] [MQTT5-3.9.3-1]
-    const reasonCodes = packet.subscriptions.map((subscription) => {
-      const refusal = this.#refusal(connection, session, subscription);
+    const reasonCodes = packet.subscriptions.map((asked) => {
+      const refusal = this.#refusal(connection, session, asked);
       if (refusal !== undefined) return connection.version === 5 ? refusal : FAILURE; // [MQTT3-3.9.3-2] [MQTT5-3.9.3-2]
+      const subscription = this.#granted(asked);
       const { retainHandling, topicFilter, qos } = subscription;
       // [MQTT5-3.3.1-9] [MQTT5-3.3.1-10] [MQTT5-3.3.1-11]
       const isOwed = retainHandling === 0 || (retainHandling === 1 && !session.subscriptions.has(topicFilter));
@@ -93,6 +96,12 @@ export class Subscribing {
       // [MQTT3-2.3.1-7] [MQTT3-3.10.4-4] [MQTT3-3.10.4-5] [MQTT5-2.2.1-6] [MQTT5-3.10.4-4] [MQTT5-3.10.4-5]
       connection.outbox.packet({ type: "unsuback", packetId, reasonCodes });
     });
+  }
+
+  /** [MQTT5-3.2.2-10] a subscription is taken with any QoS, and gets what there is. */
+  #granted(asked: SubscriptionRequest): SubscriptionRequest {
+    const { qosMax } = this.#hub.limits;
+    return asked.qos <= qosMax ? asked : { ...asked, qos: qosMax as QoS }; // at most 2, by its range
   }
 
   #checkDepth(topicFilter: string): void {

@@ -80,7 +80,7 @@ test("a session expiry at its limit is granted as asked for, beyond it the limit
   assert.equal(gateway.engine.log.state.sessionOf.has("c"), false);
 });
 
-test("[MQTT5-3.2.2-9] [MQTT5-3.2.2-10] what is not limited is not announced", async () => {
+test("what is not limited is not announced", async () => {
   const properties = await announced({}, {});
   for (
     const name of [

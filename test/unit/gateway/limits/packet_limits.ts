@@ -4,6 +4,18 @@ import { publish, subscribe } from "../../../support/packets.ts";
 import { connectV5, type LimitCase, sized } from "./limit_case.ts";
 
 export const PACKET_LIMITS = {
+  qosMax: {
+    limit: 1,
+    async use(gateway, count) {
+      const { client } = await connectV5(gateway);
+      const qos = count === 0 ? 0 : count === 1 ? 1 : 2;
+      client.send(subscribe("t", 2, { messageId: 9 }));
+      client.send(publish("t", qos, 1));
+      await gateway.quiet();
+      const [code] = client.take("disconnect").map(({ reasonCode }) => reasonCode);
+      return { granted: code === undefined && client.take("publish").length === 1 };
+    },
+  },
   receiveMaximum: {
     limit: 3,
     async use(gateway, count) {
