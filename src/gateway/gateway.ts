@@ -135,7 +135,7 @@ export class Gateway implements ConnectionHandler {
   }
 
   packet(connection: Connection, packet: IncomingPacket): void {
-    if (connection.parked.length > 0 && mustWait(packet)) return this.#park(connection, packet);
+    if (connection.parked.length > 0 && mustWait(connection, packet)) return this.#park(connection, packet);
     if (connection.phase === "authenticating") this.#authenticating.check(packet);
     switch (packet.type) {
       case "connect":
@@ -356,8 +356,12 @@ function addTotals(to: Pick<Counters, "bytesIn" | "bytesOut" | "packetsIn" | "pa
   to.packetsOut += from.outbox.sentPackets;
 }
 
-/** Packets whose order against a waiting PUBLISH counts. */
-function mustWait(packet: IncomingPacket): boolean {
+/**
+ * Packets whose order against a waiting PUBLISH counts. A repeat of a QoS 2 message that is in the log needs no room, and
+ * must not come behind its PUBREL: it would pass for another message.
+ */
+function mustWait({ session }: Connection, packet: IncomingPacket): boolean {
+  if (packet.type === "publish" && packet.qos === 2 && session?.received.has(packet.packetId) === true) return false;
   return packet.type === "publish" || packet.type === "subscribe" || packet.type === "unsubscribe";
 }
 

@@ -91,6 +91,29 @@ test("a 3.1.1 PUBLISH waits in a full log; what frees space behind it is handled
   assert.equal(gateway.engine.gateway.counters.parked, 0);
 });
 
+test("[MQTT3-4.3.3-2] a repeat of a QoS 2 message passes what waits in a full log: PUBREL would overtake it", async () => {
+  const clients: TestConnection[] = [];
+  const { gateway } = await fullGateway(async (before) => {
+    const receiver = await before.connect({ clientId: "r" });
+    receiver.send(subscribe("once", 0));
+    const sender = await before.connect({ clientId: "two" });
+    sender.send(publish("once", 2, 7, "message"));
+    await before.quiet();
+    clients.push(sender, receiver);
+  });
+  const [sender, receiver] = clients;
+  assert.ok(sender !== undefined && receiver !== undefined);
+  sender.send(publish("t", 1, 8, "waits"));
+  sender.send(publish("once", 2, 7, "message", { dup: true }));
+  sender.send({ cmd: "pubrel", messageId: 7 });
+  await gateway.quiet();
+  assert.equal(gateway.engine.gateway.counters.parked, 1);
+  assert.deepEqual(sender.take("pubcomp").map((packet) => packet.messageId), [7]);
+  await drain(gateway, await gateway.connect({ clientId: "s", clean: false }));
+  assert.deepEqual(sender.take("puback").map((packet) => packet.messageId), [8]);
+  assert.deepEqual(texts(receiver.take("publish")), ["once=message"]);
+});
+
 test("several parked clients share what room there is, and none is lost", async () => {
   const { gateway, stored } = await fullGateway();
   const subscriber = await gateway.connect({ clientId: "s", clean: false });
