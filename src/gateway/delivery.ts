@@ -180,13 +180,14 @@ export class Delivery {
     const { message } = entry;
     const expirySeconds = this.#remainingExpiry(message);
     const qos = session.places.qos(at.place);
-    const isBegun = qos === 2 && at.place <= session.begunThrough; // [MQTT5-4.3.3-7]
+    const isBegun = qos === 2 && at.place <= session.begunThrough;
     const reason = this.#obstacle(connection, message, { options, qos, hasExpired: !isBegun && expirySeconds === 0 });
     if (reason !== undefined) {
       window.drop();
       if (reason !== "not-authorized") this.#lose(session, message, reason);
       return true;
     }
+    if (qos === 2 && expirySeconds !== undefined && !isBegun && !this.#begin(connection, session, at)) return false;
     // DUP is for QoS 1 and 2. Only a share group gives places for QoS 0: one that waited, or of a message with a higher QoS.
     // [MQTT3-3.3.1-1] [MQTT3-3.3.1-3] [MQTT5-3.3.1-1] [MQTT5-3.3.1-3] [MQTT5-4.3.2-2] [MQTT5-4.3.3-2]
     const dup = qos > 0 && at.place <= session.sentThrough;
@@ -198,11 +199,34 @@ export class Delivery {
       expirySeconds,
     });
     if (at.place > session.sentThrough) session.sentThrough = at.place;
-    if (at.place > session.begunThrough) session.begunThrough = at.place;
     if (qos > 0) window.sent();
     else window.drop();
     if (window.acknowledgedCount >= COMPLETIONS_MAX) this.appendCompletions(connection);
     return true;
+  }
+
+  /**
+   * [MQTT5-4.3.3-7] once a QoS 2 message is sent it expires no more, over a restart neither: the log says so before. Takes
+   * those behind it along, as far as they could be sent now, so that they share its commit. False: wait for that.
+   */
+  #begin(connection: Connection, session: Session, { place }: { readonly place: number }): boolean {
+    const { log } = this.#hub;
+    const end = Math.min(session.places.next, place + (connection.window?.room ?? 0));
+    let through = place;
+    while (through + 1 < end && this.#isFresh(session.places.position(through + 1))) through++;
+    const position = log.append({ type: "begun", session: session.number, through }, { logged: session.durable });
+    if (!session.durable) return true;
+    connection.hold(place, position);
+    log.after({ run: () => this.pump(connection) });
+    return false;
+  }
+
+  /** Whether the message at a position is at hand, durable, and has not expired. */
+  #isFresh(position: number | undefined): boolean {
+    const { log } = this.#hub;
+    if (position === undefined || position > log.committedThrough) return false;
+    const entry = log.reader.lookUp(position);
+    return entry !== undefined && entry !== "gone" && this.#remainingExpiry(entry.message) !== 0;
   }
 
   /** Why a message must not be sent although it has a place. */

@@ -96,6 +96,8 @@ export type Entry =
     readonly through: number;
     readonly exceptions: readonly number[];
   }
+  /** Outbound QoS 2 messages that may expire are on their way up to this place: these expire no more. */
+  | { readonly type: "begun"; readonly session: number; readonly through: number }
   /** Outbound QoS 2: PUBREC came, PUBREL is owed until the place is completed. */
   | { readonly type: "released"; readonly session: number; readonly place: number }
   /** Inbound QoS 2: the message at `position` was taken in under this packet identifier. */

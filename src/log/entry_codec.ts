@@ -9,9 +9,9 @@ import type { DownlinkPosition, Entry, EntryType } from "./entry.ts";
 import { readMessageEntry, readQoS, readWill, writeMessageEntry, writeWill } from "./message_codec.ts";
 
 /** Version of the row and snapshot format. */
-export const FORMAT_VERSION = 1;
+export const FORMAT_VERSION = 2;
 
-/** Tags 20…31 are reserved for share groups. */
+/** Tags 21…31 are reserved for share groups. */
 const TAGS = {
   "message": 1,
   "session-created": 2,
@@ -32,6 +32,7 @@ const TAGS = {
   "share-assigned": 17,
   "share-returned": 18,
   "share-completed": 19,
+  "begun": 20,
   "dropped": 32,
 } as const satisfies Record<EntryType, number>;
 
@@ -112,6 +113,9 @@ function writeFields(out: Writer, entry: Entry): void {
       out.uint(entry.session);
       out.uint(entry.through);
       return writeList(out, entry.exceptions, (target, value) => target.uint(value));
+    case "begun":
+      out.uint(entry.session);
+      return out.uint(entry.through);
     case "released":
       out.uint(entry.session);
       return out.uint(entry.place);
@@ -134,12 +138,7 @@ function writeFields(out: Writer, entry: Entry): void {
       out.uint(entry.from);
       return out.uint(entry.through);
     case "downlink":
-      return writeList(out, entry.positions, (target, value) => {
-        target.string(value.kafkaTopic);
-        target.string(value.topicId);
-        target.uint(value.partition);
-        target.uint(value.offset);
-      });
+      return writeList(out, entry.positions, writeDownlinkPosition);
     case "started":
       out.string(entry.epoch);
       out.uint(Math.floor(entry.wallMs));
@@ -183,6 +182,8 @@ function readFields(input: Reader, type: EntryType): Entry {
         through: input.uint(),
         exceptions: readList(input, (source) => source.uint()),
       };
+    case "begun":
+      return { type, session: input.uint(), through: input.uint() };
     case "released":
       return { type, session: input.uint(), place: input.uint() };
     case "received":
@@ -201,18 +202,21 @@ function readFields(input: Reader, type: EntryType): Entry {
       return { type, from: input.uint(), through: input.uint() };
     case "downlink":
       return { type, positions: readList(input, readDownlinkPosition) };
-    case "started":
-      return {
-        type,
-        epoch: input.string(),
-        wallMs: input.uint(),
-        atMs: input.uint(),
-        willGraceMs: input.uint(),
-      };
+    case "started": {
+      const [epoch, wallMs, atMs, willGraceMs] = [input.string(), input.uint(), input.uint(), input.uint()];
+      return { type, epoch, wallMs, atMs, willGraceMs };
+    }
   }
 }
 
-function readDownlinkPosition(input: Reader): DownlinkPosition {
+export function writeDownlinkPosition(out: Writer, position: DownlinkPosition): void {
+  out.string(position.kafkaTopic);
+  out.string(position.topicId);
+  out.uint(position.partition);
+  out.uint(position.offset);
+}
+
+export function readDownlinkPosition(input: Reader): DownlinkPosition {
   return {
     kafkaTopic: input.string(),
     topicId: input.string(),

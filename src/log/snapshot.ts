@@ -7,7 +7,8 @@ import { Places } from "../mqtt/places.ts";
 import { Session } from "../mqtt/session.ts";
 import { Reader, readList, readOptional, UnreadableBytes, writeList, writeOptional, Writer } from "./bytes.ts";
 import type { DownlinkPosition, DroppedRange, Epoch } from "./entry.ts";
-import { FORMAT_VERSION, readDelivery, readSubscription, writeDelivery, writeSubscription } from "./entry_codec.ts";
+import { FORMAT_VERSION, readDelivery, readDownlinkPosition, readSubscription } from "./entry_codec.ts";
+import { writeDelivery, writeDownlinkPosition, writeSubscription } from "./entry_codec.ts";
 import { readWill, writeWill } from "./message_codec.ts";
 
 const scratch = new Writer(1024);
@@ -63,6 +64,7 @@ function writeQueue(out: Writer, session: Session): void {
     target.uint(position);
   });
   writeList(out, [...session.released], (target, place) => target.uint(place));
+  out.uint(session.begunThrough);
   writeList(out, [...session.replays.values()], (target, replay) => {
     target.string(replay.topicFilter);
     target.uint(replay.after);
@@ -83,6 +85,7 @@ function readQueue(input: Reader, session: Session): void {
     session.received.set(packetId, position);
   }
   for (const place of readList(input, (source) => source.uint())) session.released.add(place);
+  session.begunThrough = input.uint();
   const replays = readList(input, (source) => ({
     topicFilter: source.string(),
     after: source.uint(),
@@ -167,12 +170,7 @@ export function writeEdge(edge: EdgeSnapshot): Uint8Array<ArrayBuffer> {
     target.uint(from);
     target.uint(through);
   });
-  writeList(out, edge.downlink, (target, value) => {
-    target.string(value.kafkaTopic);
-    target.string(value.topicId);
-    target.uint(value.partition);
-    target.uint(value.offset);
-  });
+  writeList(out, edge.downlink, writeDownlinkPosition);
   writeList(out, edge.epochs, (target, value) => {
     target.string(value.epoch);
     target.uint(value.first);
@@ -190,12 +188,7 @@ export function readEdge(bytes: Uint8Array): EdgeSnapshot {
     nextSession: input.uint(),
     uplinkThrough: input.uint(),
     dropped: readList(input, (source) => ({ from: source.uint(), through: source.uint() })),
-    downlink: readList(input, (source) => ({
-      kafkaTopic: source.string(),
-      topicId: source.string(),
-      partition: source.uint(),
-      offset: source.uint(),
-    })),
+    downlink: readList(input, readDownlinkPosition),
     epochs: readList(input, (source) => ({ epoch: source.string(), first: source.uint() })),
   };
 }

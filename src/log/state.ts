@@ -219,6 +219,9 @@ export class State {
         return this.#unsubscribe(session, entry.topicFilter);
       case "completed":
         return this.#queues.completeThrough(session, entry.through, entry.exceptions);
+      case "begun":
+        session.begunThrough = entry.through;
+        return;
       case "released":
         session.released.add(entry.place);
         return;

@@ -73,10 +73,7 @@ export class Session {
    * because nobody waits for it; after a restart it is set to the most that can have been in flight.
    */
   sentThrough = 0;
-  /**
-   * Highest place that surely was sent since the start: with QoS 2 it does not expire any more [MQTT5-4.3.3-7]. What was sent
-   * before a restart may be dropped if it expires, which the client's PUBREC survives.
-   */
+  /** Up to this place QoS 2 messages do not expire any more: their PUBLISH may have gone out. */
   begunThrough = 0;
   /** Entries up to this position are contained in the snapshot it was loaded from; 0 for none. */
   asOf = 0;

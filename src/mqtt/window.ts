@@ -56,6 +56,11 @@ export class Window {
     return this.#places.waitingBytes < this.#options.bytesMax;
   }
 
+  /** How many more may be in flight. */
+  get room(): number {
+    return this.#options.countMax - this.#count;
+  }
+
   /** Whether the next place may be sent: by count, bytes (one message always fits) and span of packet identifiers. */
   get isOpen(): boolean {
     // [MQTT5-3.3.4-9] [MQTT5-4.9.0-2]

@@ -97,6 +97,58 @@ test("[MQTT5-4.3.3-7] [MQTT5-4.3.3-13] an exchange that has begun is finished, h
   assert.deepEqual(back.take("pubrel").map((packet) => packet.messageId), [messageId]);
 });
 
+test("[MQTT5-4.3.3-7] what was sent with QoS 2 expires no more over a kill of the gateway, what was not sent does", async () => {
+  const gateway = await TestGateway.start();
+  const connect = {
+    clientId: "r",
+    protocolVersion: 5,
+    clean: false,
+    properties: { sessionExpiryInterval: 1_000, receiveMaximum: 3 },
+  } as const;
+  const reader = await gateway.connect(connect);
+  reader.send(subscribe("t", 2));
+  const client = await gateway.connect({ clientId: "p", protocolVersion: 5 });
+  for (let id = 1; id <= 5; id++) {
+    client.send(publish("t", 2, id, `${id}`, { properties: { messageExpiryInterval: 5 } }));
+  }
+  await gateway.quiet();
+  const sent = reader.take("publish").map(({ messageId, payload }) => [messageId, String(payload)]);
+  assert.deepEqual(sent.map(([, payload]) => payload), ["1", "2", "3"]);
+  gateway.kill();
+  await gateway.start();
+  await gateway.advance(20_000);
+  const again = await gateway.connect(connect);
+  const repeated = again.take("publish");
+  assert.deepEqual(repeated.map(({ messageId, payload }) => [messageId, String(payload)]), sent);
+  assert.ok(repeated.every(({ dup, properties }) => dup && properties?.messageExpiryInterval === 0));
+  for (const [messageId] of sent) again.send({ cmd: "pubrec", messageId: Number(messageId) });
+  await gateway.quiet();
+  for (const [messageId] of sent) again.send({ cmd: "pubcomp", messageId: Number(messageId) });
+  await gateway.quiet();
+  assert.deepEqual(again.take("publish"), []);
+  const losses = gateway.disk.readLosses(10);
+  assert.deepEqual(losses.map(({ reason, clientId, count }) => [reason, clientId, count]), [["expired", "r", 2]]);
+});
+
+test("[MQTT5-4.3.3-7] a message with QoS 2 that may expire is not sent before the log says that it was", async () => {
+  const gateway = await TestGateway.start();
+  const properties = { sessionExpiryInterval: 1_000 };
+  const reader = await gateway.connect({ clientId: "r", protocolVersion: 5, clean: false, properties });
+  reader.send(subscribe("t", 2));
+  const client = await gateway.connect({ clientId: "p", protocolVersion: 5 });
+  await gateway.quiet();
+  client.send(publish("t", 2, 1, "x", { properties: { messageExpiryInterval: 5 } }));
+  gateway.disk.hold();
+  const seen: string[] = [];
+  for (let commit = 1; commit <= 4; commit++) {
+    await gateway.quiet();
+    seen.push(reader.take("publish").length > 0 ? "sent" : "-");
+    gateway.disk.releaseOne();
+  }
+  assert.deepEqual(seen.filter((what) => what === "sent").length, 1);
+  assert.equal(seen.indexOf("sent"), 2, "behind the commit of the message and that of its begin");
+});
+
 test("[MQTT3-3.3.1-2] [MQTT3-4.3.1-1] [MQTT5-3.3.1-2] [MQTT5-4.3.1-1] QoS 0 goes out with QoS 0 and DUP 0, once", () =>
   inBothVersions(async (site) => {
     const reader = await site.subscriber("r", "t", 2);

@@ -30,6 +30,7 @@ function digestOfSession(session: Session): unknown {
       .sort((left, right) => left.topicFilter < right.topicFilter ? -1 : 1),
     received: [...session.received].sort(([left], [right]) => left - right),
     released: [...session.released].sort((left, right) => left - right),
+    begunThrough: session.begunThrough,
     replays: [...session.replays.values()],
     first: places.first,
     next: places.next,

@@ -126,6 +126,7 @@ export const ENTRIES: { readonly [T in Entry["type"]]: fc.Arbitrary<Entry> } = {
   "subscribed": entry("subscribed", { session: count, subscription, subscriptionId, replayRetained: fc.boolean() }),
   "unsubscribed": entry("unsubscribed", { session: count, topicFilter: text }),
   "completed": entry("completed", { session: count, through: count, exceptions: fc.array(count, { maxLength: 5 }) }),
+  "begun": entry("begun", { session: count, through: count }),
   "released": entry("released", { session: count, place: count }),
   "received": entry("received", { session: count, packetId: fc.integer({ min: 1, max: 65_535 }), position: count }),
   "received-released": entry("received-released", { session: count, packetId: fc.integer({ min: 1, max: 65_535 }) }),
