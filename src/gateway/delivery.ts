@@ -214,6 +214,7 @@ export class Delivery {
     const end = Math.min(session.places.next, place + (connection.window?.room ?? 0));
     let through = place;
     while (through + 1 < end && this.#isFresh(session.places.position(through + 1))) through++;
+    this.appendCompletions(connection); // or after a crash what expired before these would pass for begun
     const position = log.append({ type: "begun", session: session.number, through }, { logged: session.durable });
     if (!session.durable) return true;
     connection.hold(place, position);

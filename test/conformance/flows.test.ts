@@ -130,6 +130,25 @@ test("[MQTT5-4.3.3-7] what was sent with QoS 2 expires no more over a kill of th
   assert.deepEqual(losses.map(({ reason, clientId, count }) => [reason, clientId, count]), [["expired", "r", 2]]);
 });
 
+test("[MQTT5-3.3.2-5] what expired before others were sent does not come after a kill of the gateway", async () => {
+  const gateway = await TestGateway.start();
+  const properties = { sessionExpiryInterval: 1_000 };
+  const connect = { clientId: "r", protocolVersion: 5, clean: false, properties } as const;
+  const reader = await gateway.connect(connect);
+  reader.send(subscribe("t", 2));
+  await gateway.quiet();
+  reader.cut();
+  const client = await gateway.connect({ clientId: "p", protocolVersion: 5 });
+  client.send(publish("t", 2, 1, "short", { properties: { messageExpiryInterval: 1 } }));
+  client.send(publish("t", 2, 2, "long", { properties: { messageExpiryInterval: 500 } }));
+  await gateway.advance(5_000);
+  assert.deepEqual((await gateway.connect(connect)).take("publish").map(({ payload }) => String(payload)), ["long"]);
+  gateway.kill();
+  await gateway.start();
+  const again = await gateway.connect(connect);
+  assert.deepEqual(again.take("publish").map(({ payload }) => String(payload)), ["long"]);
+});
+
 test("[MQTT5-4.3.3-7] a message with QoS 2 that may expire is not sent before the log says that it was", async () => {
   const gateway = await TestGateway.start();
   const properties = { sessionExpiryInterval: 1_000 };
