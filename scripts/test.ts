@@ -3,8 +3,9 @@
 //
 // Where tests lie decides where they run: test/unit, test/conformance, test/simulation and test/fuzz on all three runtimes;
 // test/e2e under Node, which starts what TRIBUTARY_TEST_RUNTIME names: kafka_* for Node and the binary only, kafka_faults_*
-// for Node alone and only when asked for, because what they disturb is Kafka and takes its time, and real_kafka_* once, because there parts of the gateway face a
-// real Kafka inside the test's own process. Those that talk MQTT most run over WebSocket as well.
+// for Node alone and only when asked for, because what they disturb is Kafka and takes its time, and real_kafka_* once,
+// because there parts of the gateway face a real Kafka inside the test's own process. Those about MQTT run over WebSocket
+// as well; the others are about the process, its disk or its listeners.
 
 import { globSync } from "node:fs";
 import { basename } from "node:path";
@@ -18,7 +19,14 @@ const buildStep = "binary: build";
 const nodeTest = ["node", "--test", "--test-reporter=spec", "--test-timeout=600000"] as const;
 
 /** What is said over a connection, whatever carries it. */
-const overWebSocket = ["first_five_minutes.test.ts", "packets.test.ts", "waiting_messages.test.ts"];
+const overWebSocket = [
+  "authentication.test.ts",
+  "clients_messages.test.ts",
+  "clients_sessions.test.ts",
+  "first_five_minutes.test.ts",
+  "packets.test.ts",
+  "waiting_messages.test.ts",
+];
 
 const words = process.argv.slice(2);
 /** Minutes with three brokers: `npm test -- faults`, and part of `npm run prove`. */

@@ -1,22 +1,25 @@
 /**
- * What people send with the clients they use: every client, every version of the protocol it speaks, over TCP and TLS,
- * against the running gateway. Sessions and wills are in clients_sessions.test.ts, WebSocket in web_socket.test.ts.
+ * What people send with the clients they use: every client, every version of the protocol it speaks, over TCP, TLS and
+ * WebSocket, against the running gateway. Sessions and wills are in clients_sessions.test.ts.
  */
 
 import assert from "node:assert/strict";
-import { opensslMissing, testCertificates } from "../support/certificates.ts";
+import { opensslMissing } from "../support/certificates.ts";
 import { EmbeddedClient } from "../support/embedded_client.ts";
 import { certificateVariables, e2eTest, sharedGateway } from "../support/gateway_process.ts";
 import { RawClient } from "../support/mqtt_client.ts";
 import { type QoS, realClients, type RealMessage, type Scene, withEach } from "../support/real_clients.ts";
 import type { TestContext } from "../support/test.ts";
+import { testTransport } from "../support/wire.ts";
 
 const noOpenssl = opensslMissing();
 
 const gatewayOf = sharedGateway((t) => {
-  const tcp = "mqtt://127.0.0.1:0";
-  if (noOpenssl !== undefined) return { env: { TRIBUTARY_LISTEN: tcp } };
-  return { env: { TRIBUTARY_LISTEN: `${tcp},mqtts://127.0.0.1:0`, ...certificateVariables(t) } };
+  const protocols = new Set(["mqtt", testTransport(), ...(noOpenssl === undefined ? ["mqtts"] : [])]);
+  const listeners = [...protocols].map((protocol) => `${protocol}://127.0.0.1:0`);
+  return {
+    env: { TRIBUTARY_LISTEN: listeners.join(","), ...(noOpenssl === undefined ? certificateVariables(t) : {}) },
+  };
 });
 
 const version5 = realClients.filter(({ version }) => version === 5);
@@ -28,11 +31,10 @@ function brief({ topic, payload, qos, retain }: RealMessage): readonly unknown[]
 /** The client publishes to itself with each QoS, and sees and is seen by another. */
 async function everyQoS(
   t: TestContext,
-  { clients, gateway, root, port, authority }: Scene & { readonly port: number; readonly authority?: string },
+  { clients, gateway, root, port }: Scene & { readonly port: number },
 ): Promise<void> {
-  const secure = authority === undefined ? {} : { authority };
-  const client = await clients.connect(t, port, { filters: [`${root}/#`], ...secure });
-  const { client: other } = await RawClient.connect(t, { port: gateway.port("mqtt") });
+  const client = await clients.connect(t, port, { filters: [`${root}/#`] });
+  const { client: other } = await RawClient.connect(t, { port: gateway.port() });
   await other.subscribe([{ topic: `${root}/+`, qos: 2 }]);
   for (const qos of [0, 1, 2] as const) {
     await client.publish(`${root}/${qos}`, `grüße ${qos}`, { qos });
@@ -53,7 +55,7 @@ withEach(
   gatewayOf,
   { clients: realClients, behaviour: "publishes and receives with every QoS" },
   async (t, { clients, gateway, root }) => {
-    await everyQoS(t, { clients, gateway, root, port: gateway.port("mqtt") });
+    await everyQoS(t, { clients, gateway, root, port: gateway.port() });
   },
 );
 
@@ -62,8 +64,7 @@ if (noOpenssl === undefined) {
     clients: realClients.filter(({ speaksTls }) => speaksTls),
     behaviour: "publishes and receives over TLS",
   }, async (t, { clients, gateway, root }) => {
-    const { authority } = testCertificates();
-    await everyQoS(t, { clients, gateway, root, port: gateway.port("mqtts"), authority });
+    await everyQoS(t, { clients, gateway, root, port: gateway.port("mqtts") });
   });
 }
 
@@ -71,7 +72,7 @@ withEach(
   gatewayOf,
   { clients: realClients, behaviour: "gets what it subscribed to with no more than its QoS" },
   async (t, { clients, gateway, root }) => {
-    const port = gateway.port("mqtt");
+    const port = gateway.port();
     for (const qos of [0, 1] as const) {
       const client = await clients.connect(t, port, { filters: [`${root}/${qos}`], qos });
       const { client: other } = await RawClient.connect(t, { port });
@@ -87,7 +88,7 @@ withEach(
   gatewayOf,
   { clients: realClients, behaviour: "keeps, replaces and clears retained messages" },
   async (t, { clients, gateway, root }) => {
-    const port = gateway.port("mqtt");
+    const port = gateway.port();
     const publisher = await clients.connect(t, port, { filters: [`${root}/live`] });
     for (const qos of [0, 1, 2] as const) {
       await publisher.publish(`${root}/${qos}`, "first", { qos, retain: true });
@@ -108,7 +109,7 @@ withEach(
   gatewayOf,
   { clients: realClients, behaviour: "shares a subscription" },
   async (t, { clients, gateway, root }) => {
-    const port = gateway.port("mqtt");
+    const port = gateway.port();
     const filters = [`$share/group/${root}`];
     const first = await clients.connect(t, port, { filters, qos: 1 });
     const second = await clients.connect(t, port, { filters, qos: 1 });
@@ -128,7 +129,7 @@ withEach(
   gatewayOf,
   { clients: version5, behaviour: "asks and answers, every property unchanged" },
   async (t, { clients, gateway, root }) => {
-    const port = gateway.port("mqtt");
+    const port = gateway.port();
     const asker = await clients.connect(t, port, { filters: [`${root}/answers`] });
     const answerer = await clients.connect(t, port, { filters: [`${root}/questions`] });
     const properties = {
@@ -153,7 +154,7 @@ withEach(
   gatewayOf,
   { clients: knowsAliases, behaviour: "is given topic aliases and uses its own" },
   async (t, { clients, gateway, root }) => {
-    const port = gateway.port("mqtt");
+    const port = gateway.port();
     const client = await clients.connect(t, port, { filters: [`${root}/+`], topicAliasMaximum: 5, qos: 1 });
     const properties = { topicAlias: 3 };
     for (const payload of ["name and alias", "again"]) {
@@ -172,7 +173,7 @@ withEach(
   gatewayOf,
   { clients: knowsAliases, behaviour: "leaves its topic name out" },
   async (t, { clients, gateway, root }) => {
-    const client = await clients.connect(t, gateway.port("mqtt"), { filters: [root], qos: 1 });
+    const client = await clients.connect(t, gateway.port(), { filters: [root], qos: 1 });
     await client.publish(root, "with its name", { qos: 1, properties: { topicAlias: 10 } });
     await client.publish("", "without", { qos: 1, properties: { topicAlias: 10 } });
     const received = await client.received(2);

@@ -4,14 +4,21 @@
  */
 
 import assert from "node:assert/strict";
-import { e2eTest, sharedGateway, startGateway, temporaryDirectory } from "../support/gateway_process.ts";
+import {
+  certificateVariables,
+  e2eTest,
+  sharedGateway,
+  startGateway,
+  temporaryDirectory,
+} from "../support/gateway_process.ts";
 import { RawClient } from "../support/mqtt_client.ts";
 import { connectMqttJs } from "../support/mqtt_tools.ts";
 import { realClients, type RealMessage, type Scene, withEach } from "../support/real_clients.ts";
 import type { TestContext } from "../support/test.ts";
+import { testTransport } from "../support/wire.ts";
 import { eventually } from "../support/wait.ts";
 
-const gatewayOf = sharedGateway(() => ({ env: { TRIBUTARY_LISTEN: "mqtt://127.0.0.1:0" } }));
+const gatewayOf = sharedGateway();
 
 const version5 = realClients.filter(({ version }) => version === 5);
 /** The others fight for a Client Identifier that is taken from them. */
@@ -31,7 +38,7 @@ async function publishAll(
   { gateway, root }: Pick<Scene, "gateway" | "root">,
   payloads: readonly string[],
 ): Promise<void> {
-  const { client } = await RawClient.connect(t, { port: gateway.port("mqtt") });
+  const { client } = await RawClient.connect(t, { port: gateway.port() });
   for (const [index, payload] of payloads.entries()) {
     client.publish(root, payload, { qos: 1, messageId: index + 1 });
     await client.expect("puback");
@@ -43,7 +50,7 @@ for (const how of ["end", "cut"] as const) {
   const behaviour = `finds what came while it was absent, in order, after ${how === "end" ? "a DISCONNECT" : "none"}`;
   withEach(gatewayOf, { clients: realClients, behaviour }, async (t, scene) => {
     const { clients, gateway, root } = scene;
-    const port = gateway.port("mqtt");
+    const port = gateway.port();
     const session = { clientId: clientIdOf(scene, how), clean: false };
     const first = await clients.connect(t, port, { ...session, filters: [root] });
     assert.notEqual(first.sessionPresent, true);
@@ -72,7 +79,7 @@ withEach(
     t,
     { clients, gateway, root },
   ) => {
-    const port = gateway.port("mqtt");
+    const port = gateway.port();
     const { client: other } = await RawClient.connect(t, { port });
     await other.subscribe([{ topic: `${root}/#`, qos: 1, rap: true }]);
     for (const how of ["end", "cut"] as const) {
@@ -94,7 +101,7 @@ withEach(gatewayOf, { clients: version5, behaviour: "has its will delayed, and w
   scene,
 ) => {
   const { clients, gateway, root } = scene;
-  const port = gateway.port("mqtt");
+  const port = gateway.port();
   const { client: other } = await RawClient.connect(t, { port });
   await other.subscribe([{ topic: root, qos: 0 }]);
   const will = { topic: root, qos: 1, delaySeconds: 1 } as const;
@@ -122,7 +129,7 @@ withEach(
     scene,
   ) => {
     const { clients, gateway, root } = scene;
-    const port = gateway.port("mqtt");
+    const port = gateway.port();
     const session = { clientId: clientIdOf(scene, "taken"), clean: false };
     const old = await clients.connect(t, port, { ...session, filters: [root] });
     const taker = await clients.connect(t, port, session);
@@ -141,7 +148,7 @@ withEach(gatewayOf, { clients: version5, behaviour: "gets what has not expired, 
   scene,
 ) => {
   const { clients, gateway, root } = scene;
-  const port = gateway.port("mqtt");
+  const port = gateway.port();
   const session = { clientId: clientIdOf(scene, "expiry"), clean: false };
   await (await clients.connect(t, port, { ...session, filters: [root] })).end();
   const publisher = await clients.connect(t, port, { filters: [`${root}/publisher`] });
@@ -172,8 +179,10 @@ withEach(gatewayOf, { clients: version5, behaviour: "gets what has not expired, 
 for (const end of ["stop", "kill9"] as const) {
   e2eTest(`after ${end} clients connect again by themselves and have lost nothing`, async (t) => {
     const dataDirectory = temporaryDirectory(t);
-    const first = await startGateway(t, { dataDirectory, env: { TRIBUTARY_LISTEN: "mqtt://127.0.0.1:0" } });
-    const port = first.port("mqtt");
+    const listenAt = (port: number) => `${testTransport()}://127.0.0.1:${port}`;
+    const certificates = ["mqtts", "wss"].includes(testTransport()) ? certificateVariables(t) : {};
+    const first = await startGateway(t, { dataDirectory, env: { ...certificates, TRIBUTARY_LISTEN: listenAt(0) } });
+    const port = first.port();
     const comesBack = realClients.filter(({ reconnects, version }) => reconnects && (version !== 5 || end === "kill9"));
     const usable = comesBack.filter(({ missing }) => missing === undefined);
     const root = "restart";
@@ -203,7 +212,7 @@ for (const end of ["stop", "kill9"] as const) {
     await publishAll(t, { gateway: first, root }, ["before"]);
     await haveAll("before");
     await first[end]();
-    const second = await startGateway(t, { dataDirectory, env: { TRIBUTARY_LISTEN: `mqtt://127.0.0.1:${port}` } });
+    const second = await startGateway(t, { dataDirectory, env: { ...certificates, TRIBUTARY_LISTEN: listenAt(port) } });
     await publishAll(t, { gateway: second, root }, ["after"]);
     await haveAll("after"); // "before" may have come twice: its acknowledgement needs no sync of the disk
   });

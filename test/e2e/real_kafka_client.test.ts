@@ -26,7 +26,7 @@ async function connect(t: TestContext, options: Partial<KafkaClientOptions>): Pr
     brokers: [],
     clientId: "test",
     requestTimeoutMs: 10_000,
-    clock: platform.clock,
+    platform,
     ...options,
   });
   t.after(() => client.close());
@@ -156,7 +156,7 @@ test("TLS and SASL: every mechanism works, what is wrong is said", { timeout: TE
   const as = (mechanism: "PLAIN" | "SCRAM-SHA-256" | "SCRAM-SHA-512", user: typeof gateway): KafkaClientOptions => ({
     brokers: [bootstrap],
     clientId: "secure",
-    clock: platform.clock,
+    platform,
     requestTimeoutMs: 5000,
     tls: { ca },
     sasl: { mechanism, username: user.name, password: user.password },

@@ -16,7 +16,7 @@ function client(bootstrap: string): Promise<KafkaClient> {
     brokers: [bootstrap],
     clientId: "contract",
     requestTimeoutMs: 10_000,
-    clock: platform.clock,
+    platform,
   });
 }
 

@@ -54,7 +54,7 @@ async function start(bootstrap: string, disk: MemoryDisk): Promise<Running> {
     brokers: [bootstrap],
     clientId: "uplink-test",
     requestTimeoutMs: 2_000,
-    clock: platform.clock,
+    platform,
   });
   const [events, down]: [string[], string[]] = [[], []];
   const edge = new Edge({

@@ -1,28 +1,16 @@
 /** MQTT over WebSocket on the running gateway: other people's clients, HTTP on the same port, pages of strangers, the end. */
 
 import assert from "node:assert/strict";
-import { writeFileSync } from "node:fs";
 import { createServer } from "node:net";
-import { opensslMissing, testCertificates } from "../support/certificates.ts";
-import { spawnChild } from "../support/child.ts";
-import {
-  certificateVariables,
-  e2eTest,
-  type Gateway,
-  startGateway,
-  startProgram,
-  temporaryDirectory,
-} from "../support/gateway_process.ts";
+import { opensslMissing } from "../support/certificates.ts";
+import { certificateVariables, e2eTest, type Gateway, startGateway, startProgram } from "../support/gateway_process.ts";
 import { RawClient } from "../support/mqtt_client.ts";
 import { connectMqttJs } from "../support/mqtt_tools.ts";
-import { pythonWithPaho } from "../support/python.ts";
 import type { TestContext } from "../support/test.ts";
 import { within } from "../support/wait.ts";
 import { opcodes, upgradeRequest, WebSocketClient } from "../support/web_socket_client.ts";
 
-const python = pythonWithPaho();
 const noOpenssl = { skip: opensslMissing() ?? false };
-const noPaho = { skip: opensslMissing() ?? (python === undefined ? "paho-mqtt for Python is not installed" : false) };
 
 async function startBoth(t: TestContext): Promise<Gateway> {
   const env = { TRIBUTARY_LISTEN: "ws://127.0.0.1:0,wss://127.0.0.1:0/a/path", ...certificateVariables(t) };
@@ -82,54 +70,6 @@ e2eTest("MQTT.js over WebSocket: every QoS, retained, will, and a session that i
   }
   assert.deepEqual(await gateway.stop(), { code: 0, signal: null });
 }, noOpenssl);
-
-/** Subscribes, publishes with every QoS, prints what comes back, and ends when all is there. */
-const pahoScript = `
-import sys
-import paho.mqtt.client as mqtt
-
-port, path, ca, version = int(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
-options = {} if version == mqtt.MQTTv5 else {"clean_session": True}
-arguments = [mqtt.CallbackAPIVersion.VERSION1] if hasattr(mqtt, "CallbackAPIVersion") else []
-client = mqtt.Client(*arguments, client_id="", transport="websockets", protocol=version, **options)
-client.ws_set_options(path=path)
-if ca:
-    client.tls_set(ca)
-seen = []
-
-def connected(client, userdata, flags, code, properties=None):
-    client.subscribe("paho/%d/#" % port, qos=2)
-
-def subscribed(client, userdata, mid, codes, properties=None):
-    for qos in (0, 1, 2):
-        client.publish("paho/%d/%d" % (port, qos), "x" * 70000 if qos == 1 else "hello", qos=qos)
-
-def received(client, userdata, message):
-    seen.append((message.topic[-1], len(message.payload), message.qos))
-    if len(seen) == 3:
-        client.disconnect()
-
-client.on_connect, client.on_subscribe, client.on_message = connected, subscribed, received
-client.connect("localhost", port)
-client.loop_forever()
-print(sorted(seen))
-`;
-
-e2eTest("Paho for Python over WebSocket", async (t) => {
-  const gateway = await startBoth(t);
-  const directory = temporaryDirectory(t);
-  writeFileSync(`${directory}/client.py`, pahoScript);
-  writeFileSync(`${directory}/authority.crt`, testCertificates().authority);
-  for (const [protocol, path, ca] of [["ws", "/mqtt", ""], ["wss", "/a/path", `${directory}/authority.crt`]] as const) {
-    for (const version of ["3", "4", "5"]) {
-      const args = [`${directory}/client.py`, String(gateway.port(protocol)), path, ca, version];
-      const child = spawnChild(t, [python ?? "python3", ...args]);
-      const exit = await child.exited();
-      assert.deepEqual([exit.code, child.stderr()], [0, ""]);
-      assert.equal(child.stdout(), "[('0', 5, 0), ('1', 70000, 1), ('2', 5, 2)]\n");
-    }
-  }
-}, noPaho);
 
 e2eTest("a ws:// listener shares the port of HTTP, and both go on", async (t) => {
   const port = await freePort();

@@ -232,6 +232,7 @@ export const embeddedClients: readonly RealClients[] = [{
   knowsAliases: false,
   endsWithWill: false,
   speaksTls: false,
+  speaksWebSocket: false,
   connect: EmbeddedClient.connect,
 }];
 

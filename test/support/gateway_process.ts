@@ -150,7 +150,7 @@ export async function startGateway(t: TestScope, options: GatewayOptions = {}): 
  * One gateway for all tests of a file, for tests that keep out of each other's way: the first one that asks starts it, and
  * it ends after the last.
  */
-export function sharedGateway(options: (file: TestScope) => GatewayOptions): SharedGateway {
+export function sharedGateway(options: (file: TestScope) => GatewayOptions = () => ({})): SharedGateway {
   const cleanUps: (() => unknown)[] = [];
   const file: TestScope = { after: (cleanUp) => void cleanUps.unshift(cleanUp as () => unknown) }; // ours take no arguments
   let started: Promise<Gateway> | undefined;

@@ -5,6 +5,7 @@ happens, and sees everything that Paho tells.
 """
 
 import json
+import os
 import socket
 import sys
 import threading
@@ -52,6 +53,9 @@ def connect(key, command):
     is_5 = version == mqtt.MQTTv5
     arguments = [mqtt.CallbackAPIVersion.VERSION1] if hasattr(mqtt, "CallbackAPIVersion") else []
     options = {} if is_5 else {"clean_session": command["clean"]}
+    path = command.get("webSocketPath")
+    if path:
+        options["transport"] = "websockets"
     client = mqtt.Client(
         *arguments, client_id=command["clientId"], protocol=version, reconnect_on_failure=False, **options
     )
@@ -84,6 +88,8 @@ def connect(key, command):
         client.will_set(will["topic"], will["payload"], will["qos"], will.get("retain", False), properties)
     if command.get("authorityFile"):
         client.tls_set(command["authorityFile"])
+    if path:
+        client.ws_set_options(path)
     clients[key] = client
     if is_5:
         properties = properties_of(PacketTypes.CONNECT, command["properties"])
@@ -110,7 +116,9 @@ def perform(command):
     elif command["do"] == "end":
         clients[key].disconnect()
     elif command["do"] == "cut":
-        clients[key].socket().shutdown(socket.SHUT_RDWR)
+        # Paho's own object for a WebSocket cannot be shut down; the system's socket below it can.
+        with socket.socket(fileno=os.dup(clients[key].socket().fileno())) as below:
+            below.shutdown(socket.SHUT_RDWR)
 
 
 for line in sys.stdin:

@@ -10,6 +10,7 @@ import { mosquittoClients } from "./real_mosquitto.ts";
 import { mqttJsClients } from "./real_mqtt_js.ts";
 import { pahoClients } from "./real_paho.ts";
 import type { TestContext } from "./test.ts";
+import { testTransport } from "./wire.ts";
 
 export type QoS = 0 | 1 | 2;
 
@@ -54,8 +55,6 @@ export interface RealConnectOptions {
   readonly will?: WillOptions;
   /** How many aliases the gateway may use, MQTT 5 only. */
   readonly topicAliasMaximum?: number;
-  /** PEM of the authority, for a port that speaks TLS. */
-  readonly authority?: string;
 }
 
 export interface PublishOptions {
@@ -88,6 +87,7 @@ export interface RealClients {
   /** It connects again by itself when it loses its connection; libmosquitto does not after a DISCONNECT of MQTT 5. */
   readonly reconnects: boolean;
   readonly speaksTls: boolean;
+  readonly speaksWebSocket: boolean;
   /** Its DISCONNECT asks for the will. */
   readonly endsWithWill: boolean;
   /** It understands the aliases that it lets the gateway use. */
@@ -96,12 +96,16 @@ export interface RealClients {
   connect(t: Pick<TestContext, "after">, port: number, options?: RealConnectOptions): Promise<RealClient>;
 }
 
+/** All that speak what the tests connect over. */
 export const realClients: readonly RealClients[] = [
   ...mqttJsClients,
   ...pahoClients,
   ...mosquittoClients,
   ...embeddedClients,
-];
+].filter(({ speaksTls, speaksWebSocket }) =>
+  (speaksTls || !["mqtts", "wss"].includes(testTransport())) &&
+  (speaksWebSocket || !["ws", "wss"].includes(testTransport()))
+);
 
 /** What a scenario works with. */
 export interface Scene {

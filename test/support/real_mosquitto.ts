@@ -17,6 +17,7 @@ import type {
 } from "./real_clients.ts";
 import type { TestContext } from "./test.ts";
 import { eventually } from "./wait.ts";
+import { authorityOfPort } from "./wire.ts";
 
 const patienceMs = 10_000;
 
@@ -30,6 +31,7 @@ export const mosquittoClients: readonly RealClients[] = ([3, 4, 5] as const).map
   knowsAliases: false, // libmosquitto 2.0 takes a PUBLISH without topic name for a protocol error, whatever it has announced
   endsWithWill: version === 5, // reason code 0x04, when it is told to end
   speaksTls: true,
+  speaksWebSocket: false,
   connect: (t, port, options = {}) => connectOne(t, port, { ...options, version }),
 }));
 
@@ -38,7 +40,7 @@ async function connectOne(
   port: number,
   options: RealConnectOptions & { readonly version: 3 | 4 | 5 },
 ): Promise<RealClient> {
-  const common = ["-V", flags[options.version], ...authorityArguments(t, options.authority)];
+  const common = ["-V", flags[options.version], ...authorityArguments(t, authorityOfPort(port))];
   const child = await mosquittoSub(t, port, [...common, ...subscriberArguments(options)], common);
   const messages = (): readonly RealMessage[] => {
     return child.stdout().split("\n").slice(0, -1).flatMap((line) => messageOf(line));

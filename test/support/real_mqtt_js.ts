@@ -5,6 +5,7 @@ import mqtt, { type IClientOptions, type IPublishPacket, type MqttClient } from 
 import type { MessageProperties, RealClient, RealClients, RealConnectOptions, RealMessage } from "./real_clients.ts";
 import type { TestContext } from "./test.ts";
 import { eventually, within } from "./wait.ts";
+import { authorityOfPort, urlOfPort } from "./wire.ts";
 
 const patienceMs = 10_000;
 
@@ -16,6 +17,7 @@ export const mqttJsClients: readonly RealClients[] = ([4, 5] as const).map((vers
   knowsAliases: version === 5,
   endsWithWill: false,
   speaksTls: true,
+  speaksWebSocket: true,
   connect: (t, port, options = {}) => connectOne(t, port, { ...options, version }),
 }));
 
@@ -24,7 +26,7 @@ async function connectOne(
   port: number,
   options: RealConnectOptions & { readonly version: 4 | 5 },
 ): Promise<RealClient> {
-  const client = mqtt.connect(optionsOf(port, options));
+  const client = mqtt.connect(urlOfPort(port), optionsOf(port, options));
   t.after(() => client.endAsync(true).then(() => undefined));
   const messages: RealMessage[] = [];
   client.on("message", (topic, _payload, packet) => void messages.push(messageOf(topic, packet)));
@@ -54,15 +56,13 @@ async function connectOne(
 }
 
 function optionsOf(port: number, options: RealConnectOptions & { readonly version: 4 | 5 }): IClientOptions {
-  const { version, clientId, clean = true, will, topicAliasMaximum, authority } = options;
+  const { version, clientId, clean = true, will, topicAliasMaximum } = options;
+  const authority = authorityOfPort(port);
   const properties = {
     ...(clean ? {} : { sessionExpiryInterval: 3_600 }),
     ...(topicAliasMaximum === undefined ? {} : { topicAliasMaximum }),
   };
   return {
-    protocol: authority === undefined ? "mqtt" : "mqtts",
-    host: "127.0.0.1",
-    port,
     protocolVersion: version,
     reconnectPeriod: 0,
     clean,

@@ -11,6 +11,7 @@ import { pythonWithPaho } from "./python.ts";
 import type { MessageProperties, RealClient, RealClients, RealConnectOptions, RealMessage } from "./real_clients.ts";
 import { afterAll, type TestContext } from "./test.ts";
 import { eventually } from "./wait.ts";
+import { authorityOfPort, urlOfPort } from "./wire.ts";
 
 const patienceMs = 10_000;
 const python = pythonWithPaho();
@@ -23,6 +24,7 @@ export const pahoClients: readonly RealClients[] = ([3, 4, 5] as const).map((ver
   knowsAliases: version === 5,
   endsWithWill: false,
   speaksTls: true,
+  speaksWebSocket: true,
   connect: (t, port, options = {}) => connectOne(t, port, { ...options, version }),
 }));
 
@@ -123,14 +125,18 @@ async function connectOne(
   options: RealConnectOptions & { readonly version: 3 | 4 | 5 },
 ): Promise<RealClient> {
   const paho = new Paho();
-  const { version, clean = true, filters = [], qos = 2, will, topicAliasMaximum, authority } = options;
+  const { version, clean = true, filters = [], qos = 2, will, topicAliasMaximum } = options;
   const clientId = options.clientId ?? `paho-${crypto.randomUUID().slice(0, 12)}`;
   const properties = {
     ...(clean ? {} : { SessionExpiryInterval: 3_600 }),
     ...(topicAliasMaximum === undefined ? {} : { TopicAliasMaximum: topicAliasMaximum }),
   };
+  const url = new URL(urlOfPort(port));
+  const webSocketPath = url.protocol.startsWith("ws") ? url.pathname : undefined;
+  const authority = authorityOfPort(port);
   const authorityFile = authority === undefined ? undefined : temporaryFile(t, authority);
-  paho.order({ do: "connect", version, port, clientId, clean, filters, qos, will, properties, authorityFile });
+  const way = { port, webSocketPath, authorityFile };
+  paho.order({ do: "connect", version, ...way, clientId, clean, filters, qos, will, properties });
   t.after(() => paho.order({ do: "end" }));
   const { sessionPresent, code } = await paho.told("connected");
   if (code !== 0) throw new Error(`Paho was refused with ${code}`);

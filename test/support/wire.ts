@@ -42,6 +42,11 @@ export function urlOfPort(port: number): string {
   return url === undefined || url.protocol === "http:" ? `mqtt://127.0.0.1:${port}` : url.href;
 }
 
+/** PEM of the authority behind the certificate that a port shows, undefined for one without TLS. */
+export function authorityOfPort(port: number): string | undefined {
+  return /^(?:mqtts|wss):/.test(urlOfPort(port)) ? testCertificates().authority : undefined;
+}
+
 export interface WireTarget {
   readonly port: number;
   /** What `node:tls` takes, where the test's own authority is not enough. */
