@@ -7,8 +7,8 @@ import type { Socket as NetSocket } from "node:net";
 import { clearTimeout, setTimeout } from "node:timers";
 import { LIMITS } from "../../src/limits.ts";
 import type { PeerTls, Socket } from "../../src/ports.ts";
-import { type ByteSink, type ByteSource, createEnding, type Ending, readableOf, writableOf } from "./byte_streams.ts";
-import { peerOf } from "./socket.ts";
+import type { ByteSink, ByteSource, Ending } from "./byte_streams.ts";
+import { type Carrier, socketOver } from "./socket.ts";
 import {
   closeCodes,
   closeFrame,
@@ -43,7 +43,7 @@ class FrameBlock {
 /** One block for the connections of a process: they write one after the other. */
 const block = new FrameBlock();
 
-class WebSocketConnection implements ControlFrames {
+class WebSocketConnection implements Carrier, ControlFrames {
   readonly #net: NetSocket;
   readonly #ending: Ending;
   readonly #reader: FrameReader = new FrameReader(this);
@@ -149,20 +149,5 @@ class WebSocketConnection implements ControlFrames {
  * peer that broke the rules also after `abort()`, the peer has a moment to read what was sent and to answer.
  */
 export function toWebSocket(net: NetSocket, tls: PeerTls | undefined): Socket | undefined {
-  const ending = createEnding();
-  net.on("error", ending.fail);
-  const peer = peerOf(net, tls);
-  if (peer === undefined) {
-    net.destroy();
-    return undefined;
-  }
-  net.setNoDelay(true);
-  net.setKeepAlive(true, LIMITS.socketProbeMs);
-  const connection = new WebSocketConnection(net, ending);
-  return {
-    readable: readableOf(connection.source, ending),
-    writable: writableOf(connection.sink, ending),
-    peer,
-    abort: () => connection.abort(),
-  };
+  return socketOver(net, tls, (ending) => new WebSocketConnection(net, ending));
 }
