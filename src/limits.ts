@@ -93,6 +93,11 @@ export const LIMITS = {
    * transaction, half a gibibyte and a second.
    */
   routedMessageBytes: 2_048,
+  /**
+   * Messages on their way up that are read, made records or packed in one event-loop turn, one to three milliseconds:
+   * whoever is connected waits no longer for a backlog that drains. Large ones are fewer, by what they count.
+   */
+  uplinkRecordsPerTurnMax: 256,
   /** One fetch: decoding is quadratic beyond. */
   fetchBytes: 1_048_576,
   /** A fetch never asks for less, however slow the way; a single batch may be larger anyway. */

@@ -3,7 +3,7 @@
 import { Buffer } from "node:buffer";
 import { DEFAULT_LIMITS } from "../../src/limits.ts";
 import { parseRoutes, type Routes } from "../../src/kafka/routes.ts";
-import { RecordBatches } from "../../src/kafka/record_batch.ts";
+import { RecordBatch } from "../../src/kafka/record_batch.ts";
 import { toRecord } from "../../src/kafka/record.ts";
 import { Writer } from "../../src/log/bytes.ts";
 import { CommitBuilder } from "../../src/log/commit_builder.ts";
@@ -238,11 +238,14 @@ const RECORD_BATCH: MicroCase = {
   name: `pack a record batch, per record of ${RECORDS}`,
   per: RECORDS,
   prepare: () => {
-    const batches = new RecordBatches();
+    const batch = new RecordBatch();
     const records = Array.from({ length: RECORDS }, () => toRecord(message(4), RECORD_OPTIONS));
     const origin = { producerId: 1n, producerEpoch: 0, firstSequence: 0 };
     const packing = { crc32c: () => 0, compress: (bytes: Uint8Array) => bytes, bitmask: 0 };
-    return () => batches.pack(records, origin, packing);
+    return () => {
+      for (const record of records) batch.add(record);
+      return batch.finish(origin, packing);
+    };
   },
 };
 

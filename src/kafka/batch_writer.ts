@@ -11,7 +11,8 @@ import type { KafkaPackage, PackageWriter, ProduceResponse } from "./kafka_packa
 import type { ProduceRecord } from "./kafka_port.ts";
 import type { TopicBatches } from "./produce_request.ts";
 import { compressionFor, cut, groupByPartition, partitionKey, writeProduceRequest } from "./produce_request.ts";
-import { RecordBatches } from "./record_batch.ts";
+import { RecordBatch } from "./record_batch.ts";
+import { LIMITS } from "../limits.ts";
 import type { Clock } from "../ports.ts";
 
 const ACKS_ALL = -1;
@@ -38,6 +39,8 @@ export interface ProducerEnvironment {
   readonly cluster: Cluster;
   readonly requestTimeoutMs: number;
   readonly clock: Clock;
+  /** Lets everybody else have the event loop. */
+  readonly nextTurn: () => Promise<void>;
 }
 
 /** Whom the batches say they are from. */
@@ -50,7 +53,8 @@ export interface ProducerIdentity {
 export class BatchWriter {
   readonly #environment: ProducerEnvironment;
   readonly #identity: ProducerIdentity;
-  readonly #batches = new RecordBatches();
+  /** Used again for their buffers; leaders are written to side by side. */
+  readonly #spareBatches: RecordBatch[] = [];
   /** Next sequence number by partition; absent means 0. */
   readonly #sequences = new Map<string, number>();
   /** Why the newest produce was put off, for the text when time is over. */
@@ -175,7 +179,7 @@ export class BatchWriter {
       transactionalId: this.#identity.transactionalId,
       acks: ACKS_ALL,
       timeoutMs: requestTimeoutMs,
-      batches: this.#pack(groups),
+      batches: await this.#pack(groups),
     };
     const { promise, resolve, reject } = Promise.withResolvers<ReadonlyMap<string, unknown>>();
     const write = (): PackageWriter => writeProduceRequest(kafka.Writer.create(), request);
@@ -189,16 +193,23 @@ export class BatchWriter {
     return await promise;
   }
 
-  #pack(groups: ReadonlyMap<string, readonly ProduceRecord[]>): TopicBatches {
-    const { kafka } = this.#environment;
+  /** A turn at a time: a request holds thousands of small records. */
+  async #pack(groups: ReadonlyMap<string, readonly ProduceRecord[]>): Promise<TopicBatches> {
+    const { kafka, nextTurn } = this.#environment;
     const { producerId, producerEpoch } = this.#identity;
+    const inMaking = this.#spareBatches.pop() ?? new RecordBatch();
+    let packed = 0;
     const batches = new Map<string, { readonly partition: number; readonly batch: Uint8Array }[]>();
     for (const [key, records] of groups) {
       const [first] = records;
       if (first === undefined) continue;
       const firstSequence = this.#sequences.get(key) ?? 0;
       const compression = kafka.compressionsAlgorithms[compressionFor(records.length)];
-      const batch = this.#batches.pack(records, { producerId, producerEpoch, firstSequence }, {
+      for (const record of records) {
+        inMaking.add(record);
+        if (++packed % LIMITS.uplinkRecordsPerTurnMax === 0) await nextTurn();
+      }
+      const batch = inMaking.finish({ producerId, producerEpoch, firstSequence }, {
         crc32c: kafka.crc32c,
         compress: (bytes) => compression.compressSync(bytes),
         bitmask: compression.bitmask,
@@ -207,6 +218,7 @@ export class BatchWriter {
       if (ofTopic === undefined) batches.set(first.kafkaTopic, [{ partition: first.partition, batch }]);
       else ofTopic.push({ partition: first.partition, batch });
     }
+    this.#spareBatches.push(inMaking);
     return batches;
   }
 }

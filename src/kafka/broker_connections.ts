@@ -4,7 +4,7 @@
  */
 
 import { TributaryError } from "../errors.ts";
-import type { Clock } from "../ports.ts";
+import type { Platform } from "../ports.ts";
 import { kafkaError } from "./kafka_errors.ts";
 import type { ConnectionOptions, KafkaPackage, PackageConnection } from "./kafka_package.ts";
 
@@ -36,8 +36,8 @@ export interface KafkaClientOptions {
   readonly sasl?: SaslOptions | undefined;
   /** A request without answer for so long ends its connection: a half-open link must not hang. */
   readonly requestTimeoutMs: number;
-  /** For waits between repeats; the package's own time-outs of requests use the runtime's. */
-  readonly clock: Clock;
+  /** For waits between repeats and pauses for others; the package's own time-outs of requests use the runtime's clock. */
+  readonly platform: Pick<Platform, "clock" | "afterTurn">;
 }
 
 /** Longest wait for TCP, TLS and SASL together; a request may take longer than a connect. */

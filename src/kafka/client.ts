@@ -18,6 +18,7 @@ import type {
   KafkaTopicLookup,
 } from "./kafka_port.ts";
 import { TransactionalProducer } from "./transactional_producer.ts";
+import { nextTurn } from "./waiting.ts";
 
 export type { KafkaClientOptions, SaslOptions } from "./broker_connections.ts";
 
@@ -52,7 +53,7 @@ class RealKafkaClient implements KafkaClient {
     this.#options = options;
     this.#connections = new BrokerConnections(kafka, options);
     this.#fetchConnections = new BrokerConnections(kafka, options);
-    this.#cluster = new Cluster(kafka, this.#connections, options);
+    this.#cluster = new Cluster(kafka, this.#connections, { ...options, clock: options.platform.clock });
     this.#fetchSize = new FetchSize(options);
   }
 
@@ -66,7 +67,8 @@ class RealKafkaClient implements KafkaClient {
       connections: new BrokerConnections(this.#kafka, { ...this.#options, requestTimeoutMs }),
       cluster: this.#cluster,
       requestTimeoutMs,
-      clock: this.#options.clock,
+      clock: this.#options.platform.clock,
+      nextTurn: () => nextTurn(this.#options.platform),
     }, options);
     this.#producers.add(producer);
     producer.onClose = () => void this.#producers.delete(producer);
@@ -116,12 +118,12 @@ class RealKafkaClient implements KafkaClient {
 
   /** A new topic spreads from the controller to the brokers: wait until it has leaders, or leave that to the user. */
   async #untilUsable(kafkaTopic: string): Promise<void> {
-    const deadlineMs = this.#options.clock.nowMs() + this.#options.requestTimeoutMs;
-    for (let attempt = 0; this.#options.clock.nowMs() < deadlineMs; attempt++) {
+    const deadlineMs = this.#options.platform.clock.nowMs() + this.#options.requestTimeoutMs;
+    for (let attempt = 0; this.#options.platform.clock.nowMs() < deadlineMs; attempt++) {
       const lookup = (await this.#cluster.lookUp([kafkaTopic])).get(kafkaTopic);
       if (lookup?.kind === "unauthorized") return;
       if (lookup?.kind === "found" && lookup.info.leaderless.length === 0) return;
-      await delay(this.#options.clock, backoffMs(attempt));
+      await delay(this.#options.platform.clock, backoffMs(attempt));
     }
   }
 
@@ -192,7 +194,7 @@ class RealKafkaClient implements KafkaClient {
         cluster: this.#cluster,
         requestTimeoutMs: this.#options.requestTimeoutMs,
         size: this.#fetchSize,
-        clock: this.#options.clock,
+        clock: this.#options.platform.clock,
       },
       requests,
       options,

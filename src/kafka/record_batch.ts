@@ -15,6 +15,8 @@ const TRANSACTIONAL = 1 << 4;
 /** Of a record besides key, value and headers: its length, attributes, two deltas, three lengths. */
 const RECORD_FIELDS_BYTES_MAX = 5 + 1 + 10 + 5 + 5 + 5 + 5;
 const VARINT_BYTES_MAX = 5;
+/** A UTF-16 unit in UTF-8. */
+const UNIT_BYTES_MAX = 3;
 const NULL_LENGTH = -1;
 
 /** Who wrote the batch, and where it stands in what it writes to the partition. */
@@ -33,34 +35,40 @@ export interface BatchPacking {
   readonly bitmask: number;
 }
 
-/** Packs records; one for a connection to Kafka, because its buffer stays as large as the largest batch. */
-export class RecordBatches {
+/** A batch in the making: records are added one by one, so that others may have the event loop in between. */
+export class RecordBatch {
+  /** Stays as large as the largest batch: worth using again. */
   #bytes = new Uint8Array(64 * 1024);
   #at = 0;
+  #count = 0;
+  #firstMs = 0;
+  #maxMs = 0;
 
-  /** A batch with a buffer of its own. `records` are of one partition, at least one, in order. */
-  pack(records: readonly ProduceRecord[], from: BatchOrigin, packing: BatchPacking): Uint8Array {
-    const first = records[0]?.timestampMs ?? 0;
-    let max = first;
-    this.#at = 0;
-    for (const [index, record] of records.entries()) {
-      max = Math.max(max, record.timestampMs);
-      this.#record(record, index, record.timestampMs - first);
-    }
+  /** The next record; all are of one partition. */
+  add(record: ProduceRecord): void {
+    if (this.#count === 0) this.#firstMs = this.#maxMs = record.timestampMs;
+    this.#maxMs = Math.max(this.#maxMs, record.timestampMs);
+    this.#record(record, this.#count++, record.timestampMs - this.#firstMs);
+  }
+
+  /** The batch of what was added, at least one record, in a buffer of its own. What is added next begins another one. */
+  finish(from: BatchOrigin, packing: BatchPacking): Uint8Array {
+    const count = this.#count;
     const body = packing.compress(this.#bytes.subarray(0, this.#at));
+    this.#at = this.#count = 0;
     const batch = new Uint8Array(BATCH_HEADER_BYTES + body.length);
     batch.set(body, BATCH_HEADER_BYTES);
     const view = new DataView(batch.buffer);
     view.setInt32(8, batch.length - LENGTH_COUNTS_FROM);
     view.setInt8(16, MAGIC);
     view.setInt16(21, TRANSACTIONAL | packing.bitmask);
-    view.setInt32(23, records.length - 1);
-    view.setBigInt64(27, BigInt(first));
-    view.setBigInt64(35, BigInt(max));
+    view.setInt32(23, count - 1);
+    view.setBigInt64(27, BigInt(this.#firstMs));
+    view.setBigInt64(35, BigInt(this.#maxMs));
     view.setBigInt64(43, from.producerId);
     view.setInt16(51, from.producerEpoch);
     view.setInt32(53, from.firstSequence);
-    view.setInt32(57, records.length);
+    view.setInt32(57, count);
     view.setUint32(17, packing.crc32c(batch.subarray(ATTRIBUTES_AT)));
     return batch;
   }
@@ -68,7 +76,9 @@ export class RecordBatches {
   #record(record: ProduceRecord, offsetDelta: number, timestampDelta: number): void {
     const { key, value, headers } = record;
     let bytes = RECORD_FIELDS_BYTES_MAX + (key?.length ?? 0) + (value?.length ?? 0);
-    for (const [name, text] of headers) bytes += 2 * VARINT_BYTES_MAX + utf8Bytes(name) + (text?.length ?? 0);
+    for (const [name, text] of headers) {
+      bytes += 2 * VARINT_BYTES_MAX + UNIT_BYTES_MAX * name.length + (text?.length ?? 0);
+    }
     this.#reserve(bytes);
     // The length comes first and is as long as it says: the record is written behind room for it, then moved up.
     const start = this.#at;

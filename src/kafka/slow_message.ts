@@ -5,7 +5,7 @@
 import type { TributaryError } from "../errors.ts";
 import { isAnswer } from "./kafka_errors.ts";
 import { LIMITS } from "../limits.ts";
-import type { RoutedPage } from "../log/log_reader.ts";
+import type { UplinkBatch } from "./uplink_batch.ts";
 import { slowMessageText } from "./uplink_texts.ts";
 
 /** Once may be a link that broke at the wrong moment. */
@@ -25,19 +25,19 @@ export class SlowMessage {
    * person, if it is their size that is to blame.
    */
   failed(
-    { messages, bytes }: Pick<RoutedPage, "messages" | "bytes">,
+    { taken, bytes }: Pick<UplinkBatch, "taken" | "bytes">,
     failure: { readonly error: TributaryError; readonly durationMs: number },
   ): string | undefined {
     const { error, durationMs } = failure;
-    const [message] = messages;
+    const [message] = taken;
     if (message === undefined || durationMs < this.#timeoutMs) return undefined;
-    if (messages.length > 1 && bytes > LIMITS.transactionLeastBytes) return undefined; // the next is smaller
+    if (taken.length > 1 && bytes > LIMITS.transactionLeastBytes) return undefined; // the next is smaller
     // An answer says what it waits for. But a fence is how a broker says that the time-out has passed.
     if (error.code !== "kafka.fenced" && isAnswer(error)) return undefined;
     this.#failures = this.#position === message.position ? this.#failures + 1 : 1;
     this.#position = message.position;
     if (this.#failures < FAILURES_MIN) return undefined;
     const { topicName } = message.entry.message;
-    return slowMessageText({ topicName, count: messages.length, bytes, timeoutMs: this.#timeoutMs });
+    return slowMessageText({ topicName, count: taken.length, bytes, timeoutMs: this.#timeoutMs });
   }
 }

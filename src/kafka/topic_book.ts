@@ -45,6 +45,14 @@ export class TopicBook {
       { kind: "unclear", reason: `Topic "${kafkaTopic}" is not known yet` };
   }
 
+  /** Those of the topics that Kafka has and lets us use. */
+  infos(kafkaTopics: ReadonlySet<string>): readonly KafkaTopicInfo[] {
+    return [...kafkaTopics].flatMap((kafkaTopic) => {
+      const verdict = this.verdict(kafkaTopic);
+      return verdict.kind === "found" ? [verdict.info] : [];
+    });
+  }
+
   /** Kafka would not let us write: counts for a while. */
   refuse(kafkaTopic: string, reason: string): void {
     const untilMs = this.#clock.nowMs() + LIMITS.kafkaRefusedAgeMs;

@@ -5,7 +5,7 @@
  */
 import { TributaryError } from "../errors.ts";
 import { LIMITS } from "../limits.ts";
-import type { RoutedPage } from "../log/log_reader.ts";
+import { BatchMaker, type MadeBatch } from "./batch_maker.ts";
 import { durable, type EdgeParts } from "./edge_ports.ts";
 import { DEAD_LETTER_KAFKA_TOPIC } from "./kafka_names.ts";
 import { type Finding, type Marker, markerRecord } from "./marker.ts";
@@ -15,7 +15,7 @@ import { Refusals } from "./refusals.ts";
 import { SlowMessage } from "./slow_message.ts";
 import { TopicBook } from "./topic_book.ts";
 import { TransactionSize } from "./transaction_size.ts";
-import { composeBatch, type UplinkBatch } from "./uplink_batch.ts";
+import type { UplinkBatch } from "./uplink_batch.ts";
 import { type StartedUplink, startUplink, transactionalId } from "./uplink_start.ts";
 import type { UplinkFigures, UplinkState } from "./uplink_figures.ts";
 import { alarmText, CLOCK_AHEAD_TEXT, supersededText } from "./uplink_texts.ts";
@@ -37,6 +37,7 @@ export class Uplink {
   readonly #backoff: Backoff;
   readonly #book: TopicBook;
   readonly #refusals = new Refusals();
+  readonly #maker: BatchMaker;
   readonly #size: TransactionSize;
   readonly #slow: SlowMessage;
   readonly #source: MarkerSource;
@@ -70,6 +71,7 @@ export class Uplink {
     this.#backoff = new Backoff(parts.platform);
     this.#oldest = new OldestWaiting(parts.log);
     this.#book = new TopicBook(parts.client, parts.platform.clock);
+    this.#maker = new BatchMaker({ ...parts, book: this.#book, refusals: this.#refusals });
     const timeoutMs = parts.settings.transactionTimeoutMs;
     this.#size = new TransactionSize({ timeoutMs });
     this.#slow = new SlowMessage({ timeoutMs });
@@ -162,9 +164,15 @@ export class Uplink {
     try {
       if (this.#claimed && this.#isForeign(started.marker)) return this.#superseded();
       await this.#claim(started);
+      let batch: MadeBatch | undefined;
       while (!this.#wakeup.stopped) {
-        const page = await this.#nextPage();
-        if (page !== undefined) await this.#send(started, page);
+        batch ??= await this.#nextBatch();
+        if (batch === undefined) continue;
+        // While Kafka takes one the next is made: a backlog keeps both at work.
+        const [sent, next] = await Promise.allSettled([this.#send(started, batch), this.#batchBehind(batch)]);
+        if (sent.status === "rejected") throw sent.reason;
+        if (next.status === "rejected") throw next.reason;
+        batch = next.value;
       }
     } finally {
       await started.producer.close();
@@ -200,7 +208,7 @@ export class Uplink {
   }
 
   /** The next messages; waits for some. Undefined: look again. */
-  async #nextPage(): Promise<RoutedPage | undefined> {
+  async #nextBatch(): Promise<MadeBatch | undefined> {
     const { log, settings } = this.#parts;
     if (!log.reader.hasRouted(this.#position + 1)) {
       this.#oldest.set(undefined);
@@ -211,28 +219,36 @@ export class Uplink {
       return undefined;
     }
     if (this.#drained) await this.#wakeup.pause(settings.uplinkLingerMs);
-    const options = { maxBytes: this.#size.bytes, committedThrough: log.committedThrough };
-    const page = await log.reader.readRouted(this.#position + 1, options);
-    const [oldest] = page.messages;
-    if (oldest === undefined) {
-      const moved = page.through > this.#position;
-      this.#position = Math.max(this.#position, page.through);
-      if (!moved) await this.#wakeup.idle(LIMITS.kafkaRetryMinMs); // on its way to the disk, or being rewritten there
-      return undefined;
-    }
-    this.#oldest.set(oldest.entry.message.receivedMs);
-    this.#drained = page.bytes < options.maxBytes;
-    return page;
+    const batch = await this.#make(this.#position);
+    if (batch.taken.length > 0 || batch.blocked !== undefined) return batch;
+    const moved = batch.through > this.#position;
+    this.#position = Math.max(this.#position, batch.through);
+    if (!moved) await this.#wakeup.idle(LIMITS.kafkaRetryMinMs); // on its way to the disk, or being rewritten there
+    return undefined;
   }
 
-  async #send(started: StartedUplink, page: RoutedPage): Promise<void> {
+  /** What comes behind a batch that is not all, unless that depends on what becomes of it. */
+  async #batchBehind(batch: MadeBatch): Promise<MadeBatch | undefined> {
+    if (batch.isAll || batch.blocked !== undefined || this.#refusals.isSearching) return undefined;
+    const next = await this.#make(batch.through);
+    return next.taken.length > 0 ? next : undefined;
+  }
+
+  async #make(after: number): Promise<MadeBatch> {
+    const timestampMaxMs = this.#parts.platform.clock.wallMs() - this.#clockAheadMs;
+    return await this.#maker.make({ after, maxBytes: this.#size.bytes, timestampMaxMs });
+  }
+
+  async #send(started: StartedUplink, batch: MadeBatch): Promise<void> {
     const { log, platform } = this.#parts;
-    const batch = await this.#compose(started, page);
     const { blocked, through } = batch;
+    this.#drained = batch.isAll;
+    this.#oldest.set((batch.taken[0] ?? blocked?.message)?.entry.message.receivedMs);
     if (blocked !== undefined && batch.taken.length === 0) {
       this.#book.forgetOne(blocked.kafkaTopic);
       return await this.#waitFor(blocked.reason);
     }
+    await started.guard(batch.infos);
     await this.#lose(batch);
     const records = [...batch.records, this.#marker(through)];
     const startedMs = platform.clock.nowMs();
@@ -241,15 +257,15 @@ export class Uplink {
     } catch (error) {
       this.#counts.transactionsFailed++;
       const durationMs = platform.clock.nowMs() - startedMs;
-      this.#size.failed({ bytes: page.bytes, durationMs });
+      this.#size.failed({ bytes: batch.bytes, durationMs });
       this.#isStuck = true;
       if (!(error instanceof TributaryError)) throw error;
       this.#judge(batch, error);
-      const slow = this.#slow.failed(page, { error, durationMs });
+      const slow = this.#slow.failed(batch, { error, durationMs });
       throw slow === undefined ? error : new TributaryError(error.code, slow, { cause: error });
     }
     const durationMs = platform.clock.nowMs() - startedMs;
-    this.#size.committed({ bytes: page.bytes, durationMs });
+    this.#size.committed({ bytes: batch.bytes, durationMs });
     this.#refusals.taken(batch.taken.length, through);
     this.#backoff.reset();
     this.#position = through;
@@ -260,29 +276,6 @@ export class Uplink {
     log.sendingThrough = Math.max(log.sendingThrough, through);
     this.#isStuck = false;
     this.#runs();
-  }
-
-  async #compose(started: StartedUplink, page: RoutedPage): Promise<UplinkBatch> {
-    const { log, site, routes, platform } = this.#parts;
-    const kafkaTopics = new Set(page.messages.map(({ route }) => route.kafkaTopic));
-    kafkaTopics.add(DEAD_LETTER_KAFKA_TOPIC);
-    await this.#book.learn(kafkaTopics);
-    await started.guard([...kafkaTopics].flatMap((kafkaTopic) => {
-      const verdict = this.#book.verdict(kafkaTopic);
-      return verdict.kind === "found" ? [verdict.info] : [];
-    }));
-    const batch = composeBatch(page, {
-      site,
-      epochs: log.state.epochs,
-      routes,
-      book: this.#book,
-      refusals: this.#refusals,
-      isDropped: (position) => log.state.isDropped(position),
-      timestampMaxMs: platform.clock.wallMs() - this.#clockAheadMs,
-    });
-    // From here on none of these is given up for lack of space: it may be in Kafka.
-    log.sendingThrough = Math.max(log.sendingThrough, batch.through);
-    return batch;
   }
 
   /** What goes nowhere, or was given up, is in the ledger, on disk, before the marker passes it. */

@@ -2,9 +2,8 @@
  * Consecutive messages of the log as the records of one transaction: where each goes, what becomes of one that Kafka does
  * not take, and where the transaction must end because a topic has to be waited for. Pure: it asks nobody and sends nothing.
  */
-import { LIMITS } from "../limits.ts";
 import type { Epoch } from "../log/entry.ts";
-import type { RoutedMessage } from "../log/log_reader.ts";
+import { routedBytes, type RoutedMessage, type RoutedPage } from "../log/log_reader.ts";
 import { DEAD_LETTER_KAFKA_TOPIC } from "./kafka_names.ts";
 import type { ProduceRecord } from "./kafka_port.ts";
 import { epochOf } from "./marker.ts";
@@ -39,14 +38,16 @@ export interface UplinkBatch {
   readonly through: number;
   /** Messages taken, in order. */
   readonly taken: readonly RoutedMessage[];
+  /** What they count on their way up. */
   readonly bytes: number;
   readonly deadLetters: number;
   readonly unsendable: readonly Unsendable[];
-  /** What the next message has to wait for. */
+  /** The next message, if it has to wait: for what. */
   readonly blocked: Blocked | undefined;
 }
 
 export interface Blocked {
+  readonly message: RoutedMessage;
   readonly kafkaTopic: string;
   /** A sentence. */
   readonly reason: string;
@@ -55,36 +56,72 @@ export interface Blocked {
 type Way =
   | { readonly kind: "send"; readonly target: RecordTarget; readonly partition: number; readonly dead: boolean }
   | { readonly kind: "lose"; readonly reason: string }
-  | { readonly kind: "wait"; readonly blocked: Blocked };
+  | { readonly kind: "wait"; readonly blocked: Omit<Blocked, "message"> };
 
-/** Everything of these messages that one transaction may take. `through` is where the page ends. */
-export function composeBatch(
-  page: { readonly messages: readonly RoutedMessage[]; readonly through: number },
-  context: BatchContext,
-): UplinkBatch {
-  const records: ProduceRecord[] = [];
-  const taken: RoutedMessage[] = [];
-  const unsendable: Unsendable[] = [];
-  let [bytes, deadLetters, through] = [0, 0, 0];
-  const batch = (blocked: Blocked | undefined, end: number): UplinkBatch => {
-    return { records, through: end, taken, bytes, deadLetters, unsendable, blocked };
-  };
-  for (const message of page.messages) {
-    if (message.route.dropOldest && context.isDropped(message.position)) continue;
-    if (taken.length >= context.refusals.countMax) return batch(undefined, through);
-    const way = wayOf(message, context);
-    if (way.kind === "wait") return batch(way.blocked, through);
-    if (way.kind === "lose") unsendable.push({ message, reason: way.reason });
-    else {
-      const record = recordOf(message, way, context);
-      records.push(record);
-      bytes += message.entry.message.payload.byteLength + LIMITS.recordOverheadBytes / 4;
-      if (way.dead) deadLetters++;
-    }
-    taken.push(message);
-    through = message.position;
+/** A batch in the making: pages are added one by one, so that others may have the event loop in between. */
+export class BatchInMaking {
+  readonly #context: BatchContext;
+  readonly #records: ProduceRecord[] = [];
+  readonly #taken: RoutedMessage[] = [];
+  readonly #unsendable: Unsendable[] = [];
+  #through: number;
+  #bytes = 0;
+  #deadLetters = 0;
+  #blocked: Blocked | undefined;
+
+  /** `after`: where the batch before it ended. */
+  constructor(after: number, context: BatchContext) {
+    this.#through = after;
+    this.#context = context;
   }
-  return batch(undefined, page.through);
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get through(): number {
+    return this.#through;
+  }
+
+  /** Takes what one transaction may take of the page that follows. False: the batch ends before the page does. */
+  add(page: Pick<RoutedPage, "messages" | "through">): boolean {
+    const { refusals, isDropped } = this.#context;
+    for (const message of page.messages) {
+      if (message.route.dropOldest && isDropped(message.position)) continue;
+      if (this.#taken.length >= refusals.countMax || !this.#take(message)) return false;
+    }
+    this.#through = page.through;
+    return true;
+  }
+
+  finish(): UplinkBatch {
+    return {
+      records: this.#records,
+      through: this.#through,
+      taken: this.#taken,
+      bytes: this.#bytes,
+      deadLetters: this.#deadLetters,
+      unsendable: this.#unsendable,
+      blocked: this.#blocked,
+    };
+  }
+
+  #take(message: RoutedMessage): boolean {
+    const way = wayOf(message, this.#context);
+    if (way.kind === "wait") {
+      this.#blocked = { message, ...way.blocked };
+      return false;
+    }
+    if (way.kind === "lose") this.#unsendable.push({ message, reason: way.reason });
+    else {
+      this.#records.push(recordOf(message, way, this.#context));
+      if (way.dead) this.#deadLetters++;
+    }
+    this.#taken.push(message);
+    this.#bytes += routedBytes(message.entry);
+    this.#through = message.position;
+    return true;
+  }
 }
 
 function wayOf({ position, entry, route }: RoutedMessage, context: BatchContext): Way {

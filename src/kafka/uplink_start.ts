@@ -57,11 +57,7 @@ async function begin(parts: UplinkStartParts, producer: KafkaProducer): Promise<
     tell: (text) => parts.tell("warn", "uplink.lost-marker", text),
   };
   await book.learn(literalTopics);
-  const literals: KafkaTopicInfo[] = [];
-  for (const kafkaTopic of literalTopics) {
-    const verdict = book.verdict(kafkaTopic);
-    if (verdict.kind === "found") literals.push(verdict.info);
-  }
+  const literals = book.infos(literalTopics);
   await repairMarkerTopic(repair, { source, data: literals, uplinkThrough: log.state.uplinkThrough });
   const marker = await newestMarker(source);
   const resume = resumeFrom(marker, log.state);

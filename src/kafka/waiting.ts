@@ -5,6 +5,11 @@
 import { LIMITS } from "../limits.ts";
 import type { Platform } from "../ports.ts";
 
+/** Lets everybody else have the event loop: resolves in the turn that follows. */
+export function nextTurn(platform: Pick<Platform, "afterTurn">): Promise<void> {
+  return new Promise((resolve) => platform.afterTurn(resolve));
+}
+
 /** What a loop waits on. One waiter at a time. */
 export class Wakeup {
   readonly #platform: Platform;

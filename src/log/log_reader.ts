@@ -24,6 +24,11 @@ export interface RoutedPage {
   readonly bytes: number;
 }
 
+/** What a message counts on its way up. */
+export function routedBytes({ message }: MessageEntry): number {
+  return message.payload.byteLength + message.topicName.length + LIMITS.routedMessageBytes;
+}
+
 /** "gone": the row is damaged or was freed; undefined: not in memory, call `load`. */
 export type Lookup = MessageEntry | "gone" | undefined;
 
@@ -125,7 +130,7 @@ export class LogReader {
         if (entry.route.dropOldest && this.#state.isDropped(position)) continue;
         if (bytes >= options.maxBytes) return { messages, through, bytes };
         messages.push({ position, entry, route: entry.route });
-        bytes += entry.message.payload.byteLength + entry.message.topicName.length + LIMITS.routedMessageBytes;
+        bytes += routedBytes(entry);
         through = position;
       }
       through = Math.max(through, row.first + row.span - 1);

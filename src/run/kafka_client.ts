@@ -15,7 +15,7 @@ export async function createConfiguredClient(kafka: KafkaConfig, environment: Ru
     tls: kafka.tls,
     sasl: saslOf(kafka, environment),
     requestTimeoutMs: requestTimeoutOf(kafka),
-    clock: environment.platform.clock,
+    platform: environment.platform,
   });
 }
 

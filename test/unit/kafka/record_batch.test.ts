@@ -7,7 +7,7 @@ import { compressionsAlgorithms, crc32c, createRecordsBatch, NumericMap } from "
 import type { MessageRecord } from "@platformatic/kafka";
 import fc from "fast-check";
 import type { ProduceRecord } from "../../../src/kafka/kafka_port.ts";
-import { RecordBatches } from "../../../src/kafka/record_batch.ts";
+import { type BatchOrigin, type BatchPacking, RecordBatch } from "../../../src/kafka/record_batch.ts";
 import { test } from "../../support/test.ts";
 
 const bytes: fc.Arbitrary<Uint8Array> = fc.uint8Array({ maxLength: 300 });
@@ -22,14 +22,19 @@ const record: fc.Arbitrary<ProduceRecord> = fc.record({
   headers: fc.array(fc.tuple(name, fc.option(bytes, { nil: null })), { maxLength: 5 }),
 });
 
-const FROM = { producerId: 2n ** 40n + 7n, producerEpoch: 5, firstSequence: 2 ** 31 - 1 };
+const FROM: BatchOrigin = { producerId: 2n ** 40n + 7n, producerEpoch: 5, firstSequence: 2 ** 31 - 1 };
+
+function pack(batch: RecordBatch, records: readonly ProduceRecord[], packing: BatchPacking): Uint8Array {
+  for (const one of records) batch.add(one);
+  return batch.finish(FROM, packing);
+}
 
 for (const compression of ["none", "lz4", "zstd"] as const) {
   test(`a batch packed with ${compression} is what the package would have written`, () => {
-    const batches = new RecordBatches();
+    const batch = new RecordBatch();
     fc.assert(fc.property(fc.array(record, { minLength: 1, maxLength: 8 }), (records) => {
       const { bitmask } = compressionsAlgorithms[compression];
-      const packed = batches.pack(records, FROM, {
+      const packed = pack(batch, records, {
         crc32c: (data) => crc32c(Buffer.from(data)),
         compress: (data) => compressionsAlgorithms[compression].compressSync(Buffer.from(data)),
         bitmask,
@@ -52,7 +57,7 @@ test("a batch larger than anything before it is packed whole", () => {
   const value = new Uint8Array(200_000).fill(7);
   const records = [{ kafkaTopic: "t", partition: 0, key: null, value, timestampMs: 1, headers: [] }];
   const plain = { crc32c: () => 0, compress: (data: Uint8Array) => data, bitmask: 0 };
-  const packed = new RecordBatches().pack(records, FROM, plain);
+  const packed = pack(new RecordBatch(), records, plain);
   assert.equal(packed.length > value.length, true);
   assert.deepEqual(packed.subarray(-value.length - 1, -1), value);
 });

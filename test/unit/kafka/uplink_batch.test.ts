@@ -1,12 +1,12 @@
 /** Messages as the records of one transaction: where each goes, and where the transaction ends. */
 import assert from "node:assert/strict";
 import type { RouteChoice } from "../../../src/log/entry.ts";
-import type { RoutedMessage } from "../../../src/log/log_reader.ts";
+import type { RoutedMessage, RoutedPage } from "../../../src/log/log_reader.ts";
 import { DEAD_LETTER_KAFKA_TOPIC } from "../../../src/kafka/kafka_names.ts";
 import { Refusals } from "../../../src/kafka/refusals.ts";
 import { parseRoutes } from "../../../src/kafka/routes.ts";
 import { TopicBook } from "../../../src/kafka/topic_book.ts";
-import { type BatchContext, composeBatch } from "../../../src/kafka/uplink_batch.ts";
+import { type BatchContext, BatchInMaking, type UplinkBatch } from "../../../src/kafka/uplink_batch.ts";
 import { EdgeWorld } from "../../simulation/edge_world.ts";
 import { test } from "../../support/test.ts";
 
@@ -65,7 +65,14 @@ async function context(
   };
 }
 
-function texts(batch: ReturnType<typeof composeBatch>): readonly string[] {
+/** The batch of one page. */
+function composeBatch(page: Pick<RoutedPage, "messages" | "through">, of: BatchContext): UplinkBatch {
+  const batch = new BatchInMaking(0, of);
+  batch.add(page);
+  return batch.finish();
+}
+
+function texts(batch: UplinkBatch): readonly string[] {
   return batch.records.map(({ kafkaTopic, value }) => `${kafkaTopic}:${decoder.decode(value ?? new Uint8Array())}`);
 }
 
