@@ -9,7 +9,7 @@ import { publishShare, RestartableGateway, sentBy, startPublishers } from "../su
 import type { LoadPublisher } from "../support/load_publisher.ts";
 import { LoadSubscriber } from "../support/load_subscriber.ts";
 import { RawClient } from "../support/mqtt_client.ts";
-import { mountSmallDisk, withSmallDisks } from "../support/small_disk.ts";
+import { mountSmallDisk, type SmallDisk, withSmallDisks } from "../support/small_disk.ts";
 import type { TestContext } from "../support/test.ts";
 import { eventually } from "../support/wait.ts";
 
@@ -26,12 +26,8 @@ withSmallDisks(fileURLToPath(import.meta.url), () => {
   e2eTest(
     "a log that fills its disk refuses with 0x97, parks in 3.1.1, lets everybody leave, and resumes when messages are taken",
     async (t) => {
-      const disk = mountSmallDisk(t, DISK_BYTES);
-      const gateway = await RestartableGateway.start(t, {}, `${disk.path}/data`);
-      const { port } = gateway;
-      const absent = await absentSubscriber(t, port);
+      const { gateway, absent, publishers } = await begin(t);
       const guests = await threeGuests(t, gateway.current);
-      const publishers = startLoad(t, port);
       await publishShare(publishers, 1, DEADLINE_MS);
       assertRefusedSome(publishers);
       await expectNotReady(gateway.current);
@@ -44,7 +40,14 @@ withSmallDisks(fileURLToPath(import.meta.url), () => {
       await guests.afterwards();
       await untilReady(gateway.current);
       // Everything acknowledged, once; of what was refused, nothing.
-      const last = startPublishers(t, { prefix: "f", clients: 1, messagesEach: 10, port, qos: 2, window: 10 });
+      const last = startPublishers(t, {
+        prefix: "f",
+        clients: 1,
+        messagesEach: 10,
+        port: gateway.port,
+        qos: 2,
+        window: 10,
+      });
       await publishShare(last, 1, DEADLINE_MS);
       await expectAll(absent, [...publishers, ...last], guests.sent);
       assert.equal(last[0]?.refused.size, 0);
@@ -56,11 +59,7 @@ withSmallDisks(fileURLToPath(import.meta.url), () => {
   e2eTest(
     "a disk that somebody else fills: nothing acknowledged is lost over kill -9 and restart, and service resumes when the file goes",
     async (t) => {
-      const disk = mountSmallDisk(t, DISK_BYTES);
-      const gateway = await RestartableGateway.start(t, {}, `${disk.path}/data`);
-      const { port } = gateway;
-      const absent = await absentSubscriber(t, port);
-      const publishers = startLoad(t, port);
+      const { disk, gateway, absent, publishers } = await begin(t);
       await publishShare(publishers, 0.05, DEADLINE_MS);
       assert.equal(publishers.reduce((sum, { refused }) => sum + refused.size, 0), 0);
 
@@ -87,11 +86,7 @@ withSmallDisks(fileURLToPath(import.meta.url), () => {
   e2eTest(
     "started on a disk without a free byte it serves what it has, or ends with 74 and says to make room; then nothing is missing",
     async (t) => {
-      const disk = mountSmallDisk(t, DISK_BYTES);
-      const gateway = await RestartableGateway.start(t, {}, `${disk.path}/data`);
-      const { port } = gateway;
-      const absent = await absentSubscriber(t, port);
-      const publishers = startLoad(t, port);
+      const { disk, gateway, absent, publishers } = await begin(t);
       await publishShare(publishers, 0.05, DEADLINE_MS);
       disk.fill(0);
       await publishShare(publishers, 0.1, DEADLINE_MS);
@@ -117,6 +112,19 @@ withSmallDisks(fileURLToPath(import.meta.url), () => {
     { timeout: 180_000 },
   );
 });
+
+/** A gateway on a small disk, a session that waits for everything, and publishers that have not begun. */
+async function begin(t: TestContext): Promise<{
+  readonly disk: SmallDisk;
+  readonly gateway: RestartableGateway;
+  readonly absent: LoadSubscriber;
+  readonly publishers: readonly LoadPublisher[];
+}> {
+  const disk = mountSmallDisk(t, DISK_BYTES);
+  const gateway = await RestartableGateway.start(t, {}, `${disk.path}/data`);
+  const absent = await absentSubscriber(t, gateway.port);
+  return { disk, gateway, absent, publishers: startLoad(t, gateway.port) };
+}
 
 /** A persistent session that is away: whatever is published for it needs the log. */
 async function absentSubscriber(t: TestContext, port: () => number | undefined): Promise<LoadSubscriber> {

@@ -1,7 +1,6 @@
 /** What the tables about CONNECT share: its flags, its form, and the two ways in which it is answered. */
+import type { ProtocolVersion } from "../../../src/mqtt/packet.ts";
 import { connack, expect, packet, type Part, properties, send, type Sequence, u16 } from "../../support/sequences.ts";
-
-export type Version = 3 | 4 | 5;
 
 /** Connect Flags. */
 export const CLEAN = 0x02;
@@ -12,18 +11,23 @@ export const PASSWORD = 0x40;
 export const USER = 0x80;
 
 /** CONNECT from the flags on; the client identifier and what follows it are the rest. */
-export function connect(version: Version, flags: number, ...rest: readonly Part[]): Uint8Array {
+export function connect(version: ProtocolVersion, flags: number, ...rest: readonly Part[]): Uint8Array {
   const name = version === 3 ? "MQIsdp" : "MQTT";
   return packet(0x10, name, version, flags, u16(10), version === 5 ? properties() : [], rest);
 }
 
 /** Sent as the first packet, it is accepted. */
-export function accepted(version: Version, name: string, bytes: Part, answer: Part = connack(version)): Sequence {
+export function accepted(
+  version: ProtocolVersion,
+  name: string,
+  bytes: Part,
+  answer: Part = connack(version),
+): Sequence {
   return { name, version, connect: false, steps: [send(bytes), expect(answer)], ends: "alive" };
 }
 
 /** Sent as the first packet, it is refused with these bytes, or without any. */
-export function refused(version: Version, name: string, bytes: Part, answer?: Part): Sequence {
+export function refused(version: ProtocolVersion, name: string, bytes: Part, answer?: Part): Sequence {
   const steps = [send(bytes), ...(answer === undefined ? [] : [expect(answer)])];
   return { name, version, connect: false, steps, ends: "closed" };
 }

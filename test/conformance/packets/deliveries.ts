@@ -2,6 +2,8 @@
  * What subscribers get (MQTT 5 §3.3, §4.7): which names a filter matches, with which QoS, flags, identifiers and properties, and
  * in which order packets come. Only data, run like the other tables.
  */
+import type { QoS } from "../../../src/mqtt/message.ts";
+import type { ProtocolVersion } from "../../../src/mqtt/packet.ts";
 import {
   binary,
   connack,
@@ -18,17 +20,14 @@ import {
   u32,
 } from "../../support/sequences.ts";
 
-type Version = 3 | 4 | 5;
-type QoS = 0 | 1 | 2;
-
 const ID = u16(1_000);
 
-function none(version: Version): Part {
+function none(version: ProtocolVersion): Part {
   return version === 5 ? properties() : [];
 }
 
 /** A granted subscription. */
-function subscribed(version: Version, filter: string, options: number, list: Part = []): readonly Step[] {
+function subscribed(version: ProtocolVersion, filter: string, options: number, list: Part = []): readonly Step[] {
   return [
     send(packet(0x82, ID, version === 5 ? properties(list) : [], filter, options)),
     expect(packet(0x90, ID, none(version), options & 3)),
@@ -36,15 +35,15 @@ function subscribed(version: Version, filter: string, options: number, list: Par
 }
 
 /** The client publishes with QoS 0, with this list of properties. */
-function published(version: Version, topic: Part, body: string, { flags = 0, list = [] as Part } = {}): Step {
+function published(version: ProtocolVersion, topic: Part, body: string, { flags = 0, list = [] as Part } = {}): Step {
   return send(packet(0x30 | flags, topic, version === 5 ? properties(list) : [], text(body)));
 }
 
-function delivered(version: Version, topic: Part, body: string, { flags = 0, list = [] as Part } = {}): Step {
+function delivered(version: ProtocolVersion, topic: Part, body: string, { flags = 0, list = [] as Part } = {}): Step {
   return expect(packet(0x30 | flags, topic, version === 5 ? properties(list) : [], text(body)));
 }
 
-function alive(version: Version, name: string, steps: readonly Step[]): Sequence {
+function alive(version: ProtocolVersion, name: string, steps: readonly Step[]): Sequence {
   return { name: `MQTT ${version}: ${name}`, version, steps, ends: "alive" };
 }
 

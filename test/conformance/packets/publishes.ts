@@ -2,6 +2,7 @@
  * PUBLISH from a client (MQTT 5 §3.3): its form, its flags, its topic name, and the identifiers of QoS 1 and 2. What
  * subscribers get of it is told by deliveries.ts. Only data, run like the other tables.
  */
+import type { ProtocolVersion } from "../../../src/mqtt/packet.ts";
 import {
   disconnected,
   endless,
@@ -19,21 +20,19 @@ import {
 } from "../../support/sequences.ts";
 import { propertySequences } from "./property_cases.ts";
 
-type Version = 3 | 4 | 5;
-
 const ID = u16(1_000);
 const BODY = text("of the message");
 
 /** No properties where the version has some. */
-function none(version: Version): Part {
+function none(version: ProtocolVersion): Part {
   return version === 5 ? properties() : [];
 }
 
-function message(version: Version, flags: number, topic: Part, body: Part = BODY): Uint8Array {
+function message(version: ProtocolVersion, flags: number, topic: Part, body: Part = BODY): Uint8Array {
   return packet(0x30 | flags, topic, (flags & 6) === 0 ? [] : ID, none(version), body);
 }
 
-function refused(version: Version, what: string, bytes: Part, reasonCode: number): Sequence {
+function refused(version: ProtocolVersion, what: string, bytes: Part, reasonCode: number): Sequence {
   return {
     name: `MQTT ${version}: PUBLISH ${what}`,
     version,
@@ -42,12 +41,12 @@ function refused(version: Version, what: string, bytes: Part, reasonCode: number
   };
 }
 
-function accepted(version: Version, what: string, bytes: Part, steps: readonly Step[] = []): Sequence {
+function accepted(version: ProtocolVersion, what: string, bytes: Part, steps: readonly Step[] = []): Sequence {
   return { name: `MQTT ${version}: PUBLISH ${what}`, version, steps: [send(bytes), ...steps], ends: "alive" };
 }
 
 /** Where nobody subscribes, MQTT 5 says so in a PUBACK and not in a PUBREC. */
-function puback(version: Version): Step {
+function puback(version: ProtocolVersion): Step {
   return expect(packet(0x40, ID, version === 5 ? 0x10 : []));
 }
 

@@ -2,6 +2,7 @@
  * SUBSCRIBE and UNSUBSCRIBE from a client, and SUBACK and UNSUBACK, which are not its to send (MQTT 5 §3.8–3.11). What comes of
  * a subscription is told by deliveries.ts. Only data, run like the other tables.
  */
+import type { ProtocolVersion } from "../../../src/mqtt/packet.ts";
 import {
   disconnected,
   endless,
@@ -19,38 +20,36 @@ import {
 } from "../../support/sequences.ts";
 import { propertySequences } from "./property_cases.ts";
 
-type Version = 3 | 4 | 5;
-
 const ID = u16(1_000);
 const FLAGS = [0, 1, 3, 4, 6, 10];
 
-function none(version: Version): Part {
+function none(version: ProtocolVersion): Part {
   return version === 5 ? properties() : [];
 }
 
 /** A request with these parts behind its identifier and properties. */
-function request(version: Version, firstByte: number, ...parts: readonly Part[]): Uint8Array {
+function request(version: ProtocolVersion, firstByte: number, ...parts: readonly Part[]): Uint8Array {
   return packet(firstByte, ID, none(version), parts);
 }
 
-function subscribe(version: Version, ...parts: readonly Part[]): Step {
+function subscribe(version: ProtocolVersion, ...parts: readonly Part[]): Step {
   return send(request(version, 0x82, parts));
 }
 
-function granted(version: Version, ...codes: readonly number[]): Step {
+function granted(version: ProtocolVersion, ...codes: readonly number[]): Step {
   return expect(packet(0x90, ID, none(version), codes));
 }
 
-function unsubscribe(version: Version, ...filters: readonly string[]): Step {
+function unsubscribe(version: ProtocolVersion, ...filters: readonly string[]): Step {
   return send(request(version, 0xa2, filters));
 }
 
 /** UNSUBACK, which says something only in MQTT 5. */
-function done(version: Version, ...codes: readonly number[]): Step {
+function done(version: ProtocolVersion, ...codes: readonly number[]): Step {
   return expect(packet(0xb0, ID, none(version), version === 5 ? codes : []));
 }
 
-function refused(version: Version, name: string, bytes: Part, reasonCode = 0x81): Sequence {
+function refused(version: ProtocolVersion, name: string, bytes: Part, reasonCode = 0x81): Sequence {
   return {
     name: `MQTT ${version}: ${name}`,
     version,
@@ -59,7 +58,7 @@ function refused(version: Version, name: string, bytes: Part, reasonCode = 0x81)
   };
 }
 
-function alive(version: Version, name: string, steps: readonly Step[]): Sequence {
+function alive(version: ProtocolVersion, name: string, steps: readonly Step[]): Sequence {
   return { name: `MQTT ${version}: ${name}`, version, steps, ends: "alive" };
 }
 
@@ -94,7 +93,7 @@ interface Request {
   /** Follows each filter. */
   readonly options: readonly number[];
   /** The answer to one filter that there was no subscription to. */
-  readonly answer: (version: Version) => Step;
+  readonly answer: (version: ProtocolVersion) => Step;
   readonly statements: string;
 }
 
@@ -115,7 +114,10 @@ const REQUESTS: readonly Request[] = [
   },
 ];
 
-function formOf({ name, firstByte, options, answer, statements }: Request, version: Version): readonly Sequence[] {
+function formOf(
+  { name, firstByte, options, answer, statements }: Request,
+  version: ProtocolVersion,
+): readonly Sequence[] {
   const of = (...filters: readonly Part[]): Part => filters.map((filter) => [filter, options]);
   const bytes = (...filters: readonly Part[]): Uint8Array => request(version, firstByte, of(...filters));
   const reserved = FLAGS.filter((flags) => version !== 3 || flags !== 10); // MQTT 3.1 has DUP there
@@ -180,7 +182,7 @@ function formOf({ name, firstByte, options, answer, statements }: Request, versi
 }
 
 /** Options bytes that are granted, and that are malformed. MQTT 3.1 calls the upper bits unused. */
-const OPTIONS: Readonly<Record<Version, Readonly<Record<"known" | "wrong", readonly number[]>>>> = {
+const OPTIONS: Readonly<Record<ProtocolVersion, Readonly<Record<"known" | "wrong", readonly number[]>>>> = {
   3: { known: [0x00, 0x01, 0x02, 0x04, 0xf1], wrong: [0x03, 0xff] },
   4: { known: [0x00, 0x01, 0x02], wrong: [0x03, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80] },
   5: {
@@ -189,7 +191,7 @@ const OPTIONS: Readonly<Record<Version, Readonly<Record<"known" | "wrong", reado
   },
 };
 
-function optionsOf(version: Version): readonly Sequence[] {
+function optionsOf(version: ProtocolVersion): readonly Sequence[] {
   const { known, wrong } = OPTIONS[version];
   const hexadecimal = (value: number): string => `0x${value.toString(16).padStart(2, "0")}`;
   return [
