@@ -170,12 +170,16 @@ export interface StoreSpace {
 
 /** Damage found while reading: what was hit is left out of the results and stays on disk for inspection until removed. */
 export interface StoreDamage {
-  /** `file`: its structure is broken, so that rows may be missing without a trace. `commits`: the newest commits, nobody knows how many, are gone as if they had never been. Only at the opening. */
-  readonly kind: "row" | "session" | "retained" | "meta" | "commits" | "file";
-  /** `first` of the row, session number, topic name or key; the file's name. */
+  /**
+   * `file`: its structure is broken, so that rows may be missing without a trace. `table`: it does not hold what was stored,
+   * though what it holds is sound. `commits`: the newest commits, nobody knows how many, are gone as if they had never been.
+   * These three only at the opening.
+   */
+  readonly kind: "row" | "session" | "retained" | "meta" | "commits" | "file" | "table";
+  /** `first` of the row, session number, topic name or key; the file's name; the table's: batch, session, retained, meta or loss. */
   readonly key: string;
-  /** Positions that are unreadable, for a row. */
   readonly first: number | undefined;
+  /** From `first` on, the positions of a row that are unreadable. For a table how many of its rows are missing, if that is known. */
   readonly span: number | undefined;
 }
 

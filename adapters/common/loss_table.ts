@@ -5,6 +5,7 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { LIMITS } from "../../src/limits.ts";
 import type { Loss, LossReason } from "../../src/ports.ts";
+import type { Census } from "./census.ts";
 
 /** When the ledger is full its older half is folded by client and reason. */
 const FOLD_ROWS = LIMITS.lossesMax / 2;
@@ -78,31 +79,34 @@ export class LossWriter {
     this.#deleteThrough = writer.prepare("DELETE FROM loss WHERE seq <= ?");
   }
 
-  append(losses: readonly Loss[]): void {
+  /** A line has no checksum; the census adds up their numbers. */
+  append(losses: readonly Loss[], census: Census): void {
     if (losses.length === 0) return;
     const state = this.#count.get();
     let rows = Number(state?.["rows"]);
     let seq = Number(state?.["last"]);
     for (const loss of losses) {
-      if (rows >= LIMITS.lossesMax) rows -= this.#foldOldest();
+      if (rows >= LIMITS.lossesMax) rows -= this.#foldOldest(census);
       seq++;
       rows++;
-      this.#put({ ...loss, seq });
+      this.#put({ ...loss, seq }, census);
     }
   }
 
-  #put(line: NumberedLoss): void {
+  #put(line: NumberedLoss, census: Census): void {
     const { seq, atMs, clientId, topicName, count, reason, detail } = line;
     this.#insert.run(seq, Math.trunc(atMs), clientId, topicName, count, reason, detail);
+    census.add("loss", seq);
   }
 
   /** Returns how many lines it freed. */
-  #foldOldest(): number {
+  #foldOldest(census: Census): number {
     const lines = this.#oldest.all(FOLD_ROWS).map(lossOf);
     let folded = fold(lines, (line) => `${line.reason} ${line.clientId}`);
     if (lines.length - folded.length < FOLD_GAIN_MIN) folded = fold(lines, (line) => line.reason);
     this.#deleteThrough.run(lines.at(-1)?.seq ?? 0);
-    for (const line of folded) this.#put(line);
+    for (const { seq } of lines) census.remove("loss", seq);
+    for (const line of folded) this.#put(line, census);
     return lines.length - folded.length;
   }
 }

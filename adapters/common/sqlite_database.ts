@@ -8,6 +8,8 @@ import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { TributaryError } from "../../src/errors.ts";
 import { LIMITS } from "../../src/limits.ts";
 import type { Loss, RowsRead, StoreCommit, StoreOpened, StoreSpace } from "../../src/ports.ts";
+import { Census, CENSUS_KEY } from "./census.ts";
+import { CommitWriter } from "./commit_writer.ts";
 import {
   Ballast,
   bytesOf,
@@ -17,18 +19,9 @@ import {
   prepareDirectory,
   walPath,
 } from "./data_directory.ts";
-import { LossWriter, readLosses } from "./loss_table.ts";
+import { readLosses } from "./loss_table.ts";
 import { SqliteReader } from "./sqlite_reader.ts";
-import {
-  APPLICATION_ID,
-  CREATE_TABLES,
-  FORMAT_VERSION,
-  metaCrc,
-  PAGE_BYTES,
-  retainedCrc,
-  rowCrc,
-  sessionCrc,
-} from "./sqlite_schema.ts";
+import { APPLICATION_ID, CREATE_TABLES, FORMAT_VERSION, metaCrc, PAGE_BYTES } from "./sqlite_schema.ts";
 import { SQLITE_CORRUPT, SQLITE_FULL, sqliteCode, storeError } from "./store_errors.ts";
 import { dropsCommits } from "./write_ahead_log.ts";
 
@@ -42,15 +35,6 @@ export interface SqliteOptions {
 /** Pages given back per commit while the disk is full: at most half a write-ahead log. */
 const SHRINK_PAGES = Math.floor(LIMITS.writeAheadLogBytes / PAGE_BYTES / 2);
 
-class Irremovable extends Error {
-  readonly first: number;
-
-  constructor(first: number, options: ErrorOptions) {
-    super(`Row ${first} cannot be removed`, options);
-    this.first = first;
-  }
-}
-
 export class SqliteDatabase {
   readonly #directory: string;
   readonly #lock: DatabaseSync;
@@ -58,12 +42,10 @@ export class SqliteDatabase {
   readonly #readConnection: DatabaseSync;
   readonly #reader: SqliteReader;
   readonly #ballast: Ballast;
-  readonly #losses: LossWriter;
+  readonly #commits: CommitWriter;
   readonly #statements: Record<StatementName, StatementSync>;
   /** The write-ahead log was damaged: SQLite has dropped what was durable. */
   readonly #commitsAreGone: boolean;
-  /** Rows that nobody needs and SQLite cannot remove. */
-  readonly #irremovable = new Set<number>();
   /** Estimated pages written to the write-ahead log since the last checkpoint. */
   #walPages = 0;
 
@@ -89,7 +71,7 @@ export class SqliteDatabase {
       this.#ballast.restore();
       this.#readConnection = keep(opened, new DatabaseSync(databasePath(directory), { readOnly: true }));
       this.#reader = new SqliteReader(this.#readConnection);
-      this.#losses = new LossWriter(this.#writer);
+      this.#commits = new CommitWriter(this.#writer);
       this.#statements = prepareStatements(this.#writer);
     } catch (error) {
       for (const connection of opened.reverse()) connection.close();
@@ -99,7 +81,9 @@ export class SqliteDatabase {
 
   read(): StoreOpened {
     const files = { commitsAreGone: this.#commitsAreGone, isBroken: this.#isBroken() };
-    return { ...this.#reader.readAll(files), space: this.#space() };
+    const { recount, ...content } = this.#reader.readAll(files);
+    this.#commits.goOnFrom(recount);
+    return { ...content, space: this.#space() };
   }
 
   /**
@@ -127,9 +111,10 @@ export class SqliteDatabase {
   /** Durable when it returns. An empty commit only looks whether the disk has room again. */
   commit(commit: StoreCommit): StoreSpace {
     if (!isEmpty(commit)) {
-      this.#whenFullOnceMore(() => this.#transactionWithout(commit));
       this.#walPages += estimatePages(commit);
-      if (this.#walPages * PAGE_BYTES >= LIMITS.writeAheadLogBytes) this.#checkpointWhenRoom();
+      const withCensus = this.#walPages * PAGE_BYTES >= LIMITS.writeAheadLogBytes;
+      this.#whenFullOnceMore(() => this.#commits.write(commit, { withCensus }));
+      if (withCensus) this.#checkpointWhenRoom();
     }
     this.#restoreBallast();
     return this.#space();
@@ -143,57 +128,6 @@ export class SqliteDatabase {
     } finally {
       this.#writer.close();
       this.#lock.close();
-    }
-  }
-
-  #transaction(commit: StoreCommit): void {
-    const run = this.#statements;
-    run.begin.run();
-    try {
-      for (const first of commit.removedRows) this.#removeRow(first);
-      for (const row of commit.rows) run.addRow.run(row.first, row.span, row.routedThrough, rowCrc(row), row.body);
-      for (const { key, value } of commit.sessions) {
-        if (value === undefined) run.removeSession.run(key);
-        else run.putSession.run(key, sessionCrc(key, value), value);
-      }
-      for (const { topicName, position, bytes } of commit.retained) {
-        if (position === undefined) run.removeRetained.run(topicName);
-        else run.putRetained.run(topicName, position, bytes, retainedCrc(topicName, position, bytes));
-      }
-      for (const { key, value } of commit.meta) {
-        if (value === undefined) run.removeMeta.run(key);
-        else run.putMeta.run(key, metaCrc(key, value), value);
-      }
-      this.#losses.append(commit.losses);
-      run.commit.run();
-    } catch (error) {
-      // After some errors SQLite has rolled back by itself and says so.
-      if (this.#writer.isTransaction) run.rollback.run();
-      throw error;
-    }
-  }
-
-  /** Throws Irremovable for a row whose pages lead nowhere. */
-  #removeRow(first: number): void {
-    if (this.#irremovable.has(first)) return;
-    try {
-      this.#statements.removeRow.run(first);
-    } catch (error) {
-      if (sqliteCode(error) !== SQLITE_CORRUPT) throw error;
-      throw new Irremovable(first, { cause: error });
-    }
-  }
-
-  /** Leaves rows where they are that cannot be removed: nobody needs them, and stopping for them would never end. */
-  #transactionWithout(commit: StoreCommit): void {
-    for (;;) {
-      try {
-        this.#transaction(commit);
-        return;
-      } catch (error) {
-        if (!(error instanceof Irremovable)) throw error;
-        this.#irremovable.add(error.first);
-      }
     }
   }
 
@@ -211,6 +145,7 @@ export class SqliteDatabase {
   /** A checkpoint that finds the disk full comes later: what it would move is durable already. */
   #checkpointWhenRoom(): void {
     try {
+      this.#whenFullOnceMore(() => this.#commits.writeCensus());
       this.#whenFullOnceMore(() => this.#statements.checkpoint.get());
       this.#walPages = 0;
     } catch (error) {
@@ -232,6 +167,7 @@ export class SqliteDatabase {
   /** Gives free pages back to the disk, a few at a time: SQLite would keep the file as large as it ever was. */
   #shrink(): void {
     try {
+      this.#commits.writeCensus();
       this.#statements.shrink.all();
       this.#statements.checkpoint.get();
       this.#walPages = 0;
@@ -333,6 +269,8 @@ function prepareWriter(writer: DatabaseSync): void {
   if (isNew) {
     writer.prepare("BEGIN IMMEDIATE").run();
     for (const sql of CREATE_TABLES) writer.prepare(sql).run();
+    const census = new Census().encode();
+    writer.prepare("INSERT INTO meta(k, crc, v) VALUES (?, ?, ?)").run(CENSUS_KEY, metaCrc(CENSUS_KEY, census), census);
     pragma(writer, `application_id = ${APPLICATION_ID}`);
     pragma(writer, `user_version = ${FORMAT_VERSION}`);
     writer.prepare("COMMIT").run();
@@ -340,22 +278,10 @@ function prepareWriter(writer: DatabaseSync): void {
 }
 
 const SQL = {
-  // Prepared, because Deno's errors from exec() carry no code.
-  begin: "BEGIN IMMEDIATE",
-  commit: "COMMIT",
-  rollback: "ROLLBACK",
   checkpoint: "PRAGMA wal_checkpoint(PASSIVE)",
   shrink: `PRAGMA incremental_vacuum(${SHRINK_PAGES})`,
   freePages: "SELECT freelist_count AS pages FROM pragma_freelist_count()",
   usedPages: "SELECT page_count - freelist_count AS pages FROM pragma_page_count(), pragma_freelist_count()",
-  removeRow: "DELETE FROM batch WHERE first = ?",
-  addRow: "INSERT INTO batch(first, span, routed_through, crc, body) VALUES (?, ?, ?, ?, ?)",
-  removeSession: "DELETE FROM session WHERE k = ?",
-  putSession: "INSERT OR REPLACE INTO session(k, crc, v) VALUES (?, ?, ?)",
-  removeRetained: "DELETE FROM retained WHERE topic_name = ?",
-  putRetained: "INSERT OR REPLACE INTO retained(topic_name, position, bytes, crc) VALUES (?, ?, ?, ?)",
-  removeMeta: "DELETE FROM meta WHERE k = ?",
-  putMeta: "INSERT OR REPLACE INTO meta(k, crc, v) VALUES (?, ?, ?)",
 } as const;
 
 type StatementName = keyof typeof SQL;

@@ -54,7 +54,10 @@ class SqliteInspection implements StoreInspection {
       const pages = connection.prepare(
         "SELECT page_count * page_size AS bytes FROM pragma_page_count(), pragma_page_size()",
       );
-      const content = this.#reader.readAll({ commitsAreGone: dropsCommits(wal), isBroken: false });
+      const { recount: _recount, ...content } = this.#reader.readAll({
+        commitsAreGone: dropsCommits(wal),
+        isBroken: false,
+      });
       const space = { usedBytes: Number(pages.get()?.["bytes"]), diskFull: !hasBallast(this.#directory) };
       return { ...content, space };
     });

@@ -5,6 +5,7 @@
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { RowInfo, RowsRead, StoreDamage, StoredRow, StoreOpened } from "../../src/ports.ts";
+import { CENSUS_KEY, Recount } from "./census.ts";
 import { blobOf, metaCrc, retainedCrc, rowCrc, sessionCrc } from "./sqlite_schema.ts";
 import { SQLITE_CORRUPT, sqliteCode } from "./store_errors.ts";
 
@@ -15,14 +16,16 @@ const INFO_PAGE = 4_096;
 const INFO = `CAST(first AS REAL) AS first, CAST(span AS REAL) AS span,
   CAST(routed_through AS REAL) AS routed_through, length(body) AS bytes`;
 const ROW = `CAST(first AS REAL) AS first, CAST(span AS REAL) AS span,
-  CAST(routed_through AS REAL) AS routed_through, CAST(crc AS REAL) AS crc, body`;
+  CAST(routed_through AS REAL) AS routed_through, CAST(gap AS REAL) AS gap, CAST(crc AS REAL) AS crc, body`;
 
 type Columns = Record<string, unknown>;
 
 const EMPTY = new Uint8Array(0);
 
-/** Everything but the rows' bodies. */
-export type StoreContent = Omit<StoreOpened, "space">;
+/** Everything but the rows' bodies, and how much it was. */
+export interface StoreContent extends Omit<StoreOpened, "space"> {
+  readonly recount: Recount;
+}
 
 function rowOf(columns: Columns): StoredRow & { readonly sound: boolean } {
   const row = {
@@ -31,7 +34,7 @@ function rowOf(columns: Columns): StoredRow & { readonly sound: boolean } {
     routedThrough: Number(columns["routed_through"]),
     body: blobOf(columns["body"]),
   };
-  return { ...row, sound: rowCrc(row) === columns["crc"] };
+  return { ...row, sound: rowCrc(row, Number(columns["gap"])) === columns["crc"] };
 }
 
 function infoOf(columns: Columns): RowInfo {
@@ -41,6 +44,10 @@ function infoOf(columns: Columns): RowInfo {
     routedThrough: Number(columns["routed_through"]),
     bytes: Number(columns["bytes"]),
   };
+}
+
+function isSoundMeta(columns: Columns): boolean {
+  return metaCrc(String(columns["k"]), blobOf(columns["v"])) === columns["crc"];
 }
 
 /** Whether the numbers can be true; the checksum of the body is not needed to see that they cannot. */
@@ -67,6 +74,7 @@ function damage(kind: Exclude<StoreDamage["kind"], "row">, key: string): StoreDa
 
 export class SqliteReader {
   readonly #infoFrom: StatementSync;
+  readonly #countedFrom: StatementSync;
   readonly #rowsBetween: StatementSync;
   readonly #rowAt: StatementSync;
   readonly #firstAtOrBefore: StatementSync;
@@ -76,6 +84,10 @@ export class SqliteReader {
     this.#connection = connection;
     this.#infoFrom = connection.prepare(
       `SELECT ${INFO} FROM batch WHERE batch.first >= ? ORDER BY batch.first LIMIT ?`,
+    );
+    this.#countedFrom = connection.prepare(
+      `SELECT ${INFO}, CAST(gap AS REAL) AS gap, CAST(crc AS REAL) AS crc FROM batch
+        WHERE batch.first >= ? ORDER BY batch.first LIMIT ?`,
     );
     this.#rowsBetween = connection.prepare(
       `SELECT ${ROW} FROM batch WHERE batch.first BETWEEN ? AND ? ORDER BY batch.first`,
@@ -91,34 +103,50 @@ export class SqliteReader {
     const damaged: StoreDamage[] = [];
     if (files.commitsAreGone) damaged.push(damage("commits", "log.sqlite-wal"));
     if (files.isBroken) damaged.push(damage("file", "log.sqlite"));
+    const metaRows = this.#all("SELECT k, CAST(crc AS REAL) AS crc, v FROM meta ORDER BY k");
+    const census = metaRows.find((columns) => columns["k"] === CENSUS_KEY && isSoundMeta(columns));
+    const recount = new Recount(census === undefined ? undefined : blobOf(census["v"]));
     const meta = new Map<string, Uint8Array>();
-    for (const columns of this.#all("SELECT k, CAST(crc AS REAL) AS crc, v FROM meta ORDER BY k")) {
+    for (const columns of metaRows) {
       const key = String(columns["k"]);
-      const value = blobOf(columns["v"]);
-      if (metaCrc(key, value) === columns["crc"]) meta.set(key, value);
+      if (key === CENSUS_KEY) continue;
+      recount.add("meta", Number(columns["crc"]));
+      if (isSoundMeta(columns)) meta.set(key, blobOf(columns["v"]));
       else damaged.push(damage("meta", key));
     }
+    const sessions = this.#readSessions(recount, damaged);
+    const retained = this.#readRetained(recount, damaged);
+    const rows = this.#readInfos(recount, damaged);
+    for (const { seq } of this.#all("SELECT CAST(seq AS REAL) AS seq FROM loss")) recount.add("loss", Number(seq));
+    damaged.push(...recount.damage());
+    return { meta, sessions, retained, rows, damaged, recount };
+  }
+
+  #readSessions(recount: Recount, damaged: StoreDamage[]): StoreOpened["sessions"] {
     const sessions: { key: number; value: Uint8Array }[] = [];
-    for (
-      const columns of this.#all(
-        "SELECT CAST(k AS REAL) AS k, CAST(crc AS REAL) AS crc, v FROM session ORDER BY session.k",
-      )
-    ) {
+    const sql = "SELECT CAST(k AS REAL) AS k, CAST(crc AS REAL) AS crc, v FROM session ORDER BY session.k";
+    for (const columns of this.#all(sql)) {
       const key = Number(columns["k"]);
       const value = blobOf(columns["v"]);
+      recount.add("session", Number(columns["crc"]));
       if (sessionCrc(key, value) === columns["crc"]) sessions.push({ key, value });
       else damaged.push(damage("session", String(key)));
     }
+    return sessions;
+  }
+
+  #readRetained(recount: Recount, damaged: StoreDamage[]): StoreOpened["retained"] {
     const retained: { topicName: string; position: number; bytes: number }[] = [];
     const sql = "SELECT topic_name, CAST(position AS REAL) AS position, CAST(bytes AS REAL) AS bytes, " +
       "CAST(crc AS REAL) AS crc FROM retained";
     for (const columns of this.#all(sql)) {
       const topicName = String(columns["topic_name"]);
       const [position, bytes] = [Number(columns["position"]), Number(columns["bytes"])];
+      recount.add("retained", Number(columns["crc"]));
       if (retainedCrc(topicName, position, bytes) === columns["crc"]) retained.push({ topicName, position, bytes });
       else damaged.push(damage("retained", topicName));
     }
-    return { meta, sessions, retained, rows: this.#readInfos(damaged), damaged };
+    return retained;
   }
 
   /** As `Store.readRows`. */
@@ -187,14 +215,17 @@ export class SqliteReader {
     return this.#connection.prepare(sql).all();
   }
 
-  #readInfos(damaged: StoreDamage[]): RowInfo[] {
+  #readInfos(recount: Recount, damaged: StoreDamage[]): RowInfo[] {
     const rows: RowInfo[] = [];
     for (let from = 0;;) {
-      const page = this.#infoFrom.all(from, INFO_PAGE).map(infoOf);
-      for (const row of page) this.#addInfo(row, rows, damaged);
-      const last = page.at(-1);
-      if (last === undefined || page.length < INFO_PAGE) return rows;
-      from = last.first + 1;
+      const page = this.#countedFrom.all(from, INFO_PAGE);
+      for (const columns of page) {
+        const row = infoOf(columns);
+        from = row.first + 1;
+        recount.addRow(row.first, Number(columns["gap"]), Number(columns["crc"]));
+        this.#addInfo(row, rows, damaged);
+      }
+      if (page.length < INFO_PAGE) return rows;
     }
   }
 

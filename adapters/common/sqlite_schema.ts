@@ -6,7 +6,7 @@
 import { crc32 } from "node:zlib";
 
 /** Bumped by every change that an older program would misread; kept in SQLite's `user_version`. */
-export const FORMAT_VERSION = 2;
+export const FORMAT_VERSION = 3;
 
 /** SQLite's default, and the unit of every page count. */
 export const PAGE_BYTES = 4_096;
@@ -17,10 +17,11 @@ export const APPLICATION_ID = 0x54_52_49_42;
 /**
  * `batch` holds the log, one row per commit or part of one; `session` the snapshots. Both are rowid tables: WITHOUT
  * ROWID is 3–4 times slower for values above 100 bytes. The loss ledger carries no checksum: nothing is decided by it.
+ * `gap` is how far a row lies behind the one that was the newest when it was appended: census.ts says what for.
  */
 export const CREATE_TABLES: readonly string[] = [
   `CREATE TABLE batch(first INTEGER PRIMARY KEY, span INTEGER NOT NULL, routed_through INTEGER NOT NULL,
-     crc INTEGER NOT NULL, body BLOB NOT NULL) STRICT`,
+     gap INTEGER NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL) STRICT`,
   "CREATE TABLE session(k INTEGER PRIMARY KEY, crc INTEGER NOT NULL, v BLOB NOT NULL) STRICT",
   `CREATE TABLE retained(topic_name TEXT PRIMARY KEY, position INTEGER NOT NULL, bytes INTEGER NOT NULL,
      crc INTEGER NOT NULL) STRICT, WITHOUT ROWID`,
@@ -30,10 +31,10 @@ export const CREATE_TABLES: readonly string[] = [
 ];
 
 const encoder = new TextEncoder();
-const scratch = new DataView(new ArrayBuffer(24));
+const scratch = new DataView(new ArrayBuffer(32));
 const scratch8 = new Uint8Array(scratch.buffer, 0, 8);
 const scratch16 = new Uint8Array(scratch.buffer, 0, 16);
-const scratch24 = new Uint8Array(scratch.buffer);
+const scratch32 = new Uint8Array(scratch.buffer);
 const EMPTY = new Uint8Array(0);
 
 /** Eight bytes, little-endian; takes damaged values too, for those only have to miss the checksum. */
@@ -42,17 +43,16 @@ function putInteger(offset: number, value: number): void {
   scratch.setUint32(offset + 4, Math.floor(value / 0x1_0000_0000) >>> 0, true);
 }
 
-/** CRC-32 over first, span and routedThrough (8 bytes each, little-endian) and the body. */
-export function rowCrc(row: {
-  readonly first: number;
-  readonly span: number;
-  readonly routedThrough: number;
-  readonly body: Uint8Array;
-}): number {
+/** CRC-32 over first, span, routedThrough and gap (8 bytes each, little-endian) and the body. */
+export function rowCrc(
+  row: { readonly first: number; readonly span: number; readonly routedThrough: number; readonly body: Uint8Array },
+  gap: number,
+): number {
   putInteger(0, row.first);
   putInteger(8, row.span);
   putInteger(16, row.routedThrough);
-  return crc32(row.body, crc32(scratch24));
+  putInteger(24, gap);
+  return crc32(row.body, crc32(scratch32));
 }
 
 /** CRC-32 over the session number (8 bytes, little-endian) and its snapshot. */

@@ -5,9 +5,10 @@
 import { LIMITS } from "../limits.ts";
 import type { StoreDamage, StoreInspection } from "../ports.ts";
 import { UnreadableBytes } from "./bytes.ts";
+import { damageText } from "./damage.ts";
 import type { Entry } from "./entry.ts";
 import { readRow } from "./entry_codec.ts";
-import { LOST_COMMITS_TEXT, recover, type Recovered } from "./recovery.ts";
+import { recover, type Recovered } from "./recovery.ts";
 
 /** Something that is wrong: damage on the disk, or a reference to what is not there. Each is a sentence. */
 export interface InspectionFinding {
@@ -99,9 +100,6 @@ function inspectRow(
     : `Row ${row.first} holds a message for Kafka at position ${routedThrough}, but says ${row.routedThrough}`;
 }
 
-function findingOf({ kind, key, first, span }: StoreDamage): InspectionFinding {
-  const positions = first === undefined ? "" : ` (positions ${first} to ${first + (span ?? 1) - 1})`;
-  if (kind === "commits") return { kind, text: LOST_COMMITS_TEXT };
-  const name = kind === "retained" ? "retained message of" : kind === "meta" ? "value" : kind;
-  return { kind, text: `The ${name} ${JSON.stringify(key)}${positions} is damaged` };
+function findingOf(damage: StoreDamage): InspectionFinding {
+  return { kind: damage.kind, text: damageText(damage) };
 }

@@ -104,7 +104,7 @@ export class MemoryContent {
     return this.#losses.slice(-countMax).reverse();
   }
 
-  flip(kind: Exclude<StoreDamage["kind"], "commits" | "file">, key: string): boolean {
+  flip(kind: Exclude<StoreDamage["kind"], "commits" | "file" | "table">, key: string): boolean {
     switch (kind) {
       case "row":
         return damage(this.#rows, Number(key));

@@ -104,7 +104,7 @@ export class MemoryDisk {
    * Flips a bit of what is stored, so that its checksum fails: it is listed as damage from now on. `key` as in
    * StoreDamage. Returns false if there is no such thing.
    */
-  flip(kind: Exclude<StoreDamage["kind"], "commits" | "file">, key: string): boolean {
+  flip(kind: Exclude<StoreDamage["kind"], "commits" | "file" | "table">, key: string): boolean {
     return this.#content.flip(kind, key);
   }
 

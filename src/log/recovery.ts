@@ -6,6 +6,7 @@ import { TributaryError } from "../errors.ts";
 import { LIMITS } from "../limits.ts";
 import type { Loss, Store, StoreDamage, StoreOpened } from "../ports.ts";
 import { Reader, UnreadableBytes } from "./bytes.ts";
+import { damageText, hidesPositions } from "./damage.ts";
 import { FORMAT_VERSION, readRow } from "./entry_codec.ts";
 import type { LogOptions } from "./log.ts";
 import { Log } from "./log.ts";
@@ -63,8 +64,7 @@ export async function recover(
   const lastRow = opened.rows.at(-1);
   // Never a position twice, not even after everything was freed.
   const known = Math.max(tail.next, 1, lastRow === undefined ? 1 : lastRow.first + lastRow.span, newest(state) + 1);
-  const commitsAreGone = damaged.some(({ kind }) => kind === "commits");
-  const next = commitsAreGone ? known + LIMITS.lostPositionsMax : known;
+  const next = damaged.some(hidesPositions) ? known + LIMITS.lostPositionsMax : known;
   return { opened, state, space, tail, replayed, damaged, next };
 }
 
@@ -209,29 +209,15 @@ function guard(
 }
 
 function lossOf(damage: StoreDamage, atMs: number): Loss {
-  const positions = damage.first === undefined
-    ? ""
-    : ` (positions ${damage.first}–${damage.first + (damage.span ?? 1) - 1})`;
   return {
     atMs,
     clientId: "",
     topicName: "",
-    count: damage.span ?? 1,
+    count: Math.max(1, damage.span ?? 1),
     reason: "damaged",
-    detail: damage.kind === "commits"
-      ? LOST_COMMITS_TEXT
-      : damage.kind === "file"
-      ? BROKEN_FILE_TEXT
-      : `The ${damage.kind} ${damage.key}${positions} on disk is damaged and was left out.`,
+    detail: damageText(damage),
   };
 }
-
-/** For the ledger and for `check --data`. */
-export const LOST_COMMITS_TEXT =
-  "The newest commits are gone: the write-ahead log on disk is damaged. What was acknowledged last before the stop is lost.";
-
-const BROKEN_FILE_TEXT =
-  "The pages of log.sqlite do not fit together: messages may be missing without a trace. Restore a copy, or go on with what is there.";
 
 function hex(bytes: Uint8Array): string {
   return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");

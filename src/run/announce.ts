@@ -6,6 +6,7 @@ import type { Config } from "../config/config.ts";
 import { formatHostPort, formatListener, isEncrypted, isLoopback } from "../config/values.ts";
 import { limitVariable } from "../config/variables.ts";
 import type { Engine } from "../gateway/engine.ts";
+import { damageText } from "../log/damage.ts";
 import type { Events } from "../telemetry/events.ts";
 import { VERSION } from "../version.ts";
 import type { Listeners } from "./listeners.ts";
@@ -50,8 +51,7 @@ export function tellOpened(events: Events, about: { readonly engine: Engine; rea
   });
   for (const damage of engine.damaged) {
     const { kind, key } = damage;
-    const text = `Damaged on disk, left out and named in the loss ledger: ${kind} ${key}`;
-    events.error("log.damaged", text, { kind, key });
+    events.error("log.damaged", `${damageText(damage)} The loss ledger has it.`, { kind, key });
   }
 }
 

@@ -254,7 +254,7 @@ function damageFiles(random: Random, directory: string): Damage {
     const { changed, text, kind } = damageBytes(random, bytes, file === DATABASE ? PAGE_BYTES : FRAME_BYTES);
     writeFileSync(path, changed);
     texts.push(`${file} ${text}`);
-    maySayNothing ||= file === WRITE_AHEAD_LOG ? kind === "cut" : kind === "page";
+    maySayNothing ||= file === WRITE_AHEAD_LOG && kind === "cut";
   }
   return { text: texts.join(", "), maySayNothing };
 }

@@ -52,6 +52,7 @@ function makeImage(t: TestContext): Image {
   const there = new Set<number>();
   const history: ReadonlySet<number>[] = [new Set()];
   const database = open(clean);
+  database.read();
   let first = 1;
   for (let commit = 0; commit < COMMITS; commit++) {
     const body = new Uint8Array(50 + pick(commit % 5 === 0 ? 20_000 : 900)).map(() => pick(256));
@@ -249,6 +250,7 @@ test("a page that leads nowhere costs the row it belongs to, not those read with
     });
     assert.equal(outcome, "named", `at ${at}`);
     const database = open(image.scratch);
+    database.read();
     const { damaged: found, rows } = readAllRows(database);
     assert.deepEqual([found.length, rows.length + 1], [1, image.history.at(-1)?.size]);
     const removedRows = [found[0]?.first ?? 0, ...rows.slice(0, 1)];

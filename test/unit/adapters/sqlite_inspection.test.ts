@@ -20,6 +20,7 @@ function base(t: TestContext): string {
 
 function fill(directory: string): SqliteDatabase {
   const database = new SqliteDatabase({ directory, maxBytes: 67_108_864, ballastBytes: 65_536 });
+  database.read();
   for (let first = 1; first < 30; first++) {
     const row = { first, span: 1, routedThrough: 0, body: new Uint8Array(900).fill(first) };
     database.commit({ ...NOTHING, rows: [row], retained: [{ topicName: `t/${first}`, position: first, bytes: 900 }] });

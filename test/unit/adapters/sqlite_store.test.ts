@@ -107,9 +107,9 @@ test("a file that is no database, or another program's, is refused and left alon
 test("a newer format is refused and nothing on the disk changes", async (t) => {
   const directory = directoryOf(t);
   await fill(directory);
-  change(directory, "PRAGMA user_version = 3");
+  change(directory, "PRAGMA user_version = 4");
   const before = filesOf(directory);
-  await assert.rejects(storeIn(directory).open(), { code: "store.newer-format", message: /format 3 .* up to 2/ });
+  await assert.rejects(storeIn(directory).open(), { code: "store.newer-format", message: /format 4 .* up to 3/ });
   const after = filesOf(directory);
   // SQLite's index of an empty write-ahead log may appear; it carries nothing.
   delete after["log.sqlite-shm"];
@@ -152,6 +152,25 @@ test("damage that SQLite itself finds is refused, and no file comes or goes", as
   const before = filesOf(directory);
   assert.throws(() => open(directory), { code: "store.damaged" });
   assert.deepEqual(filesOf(directory), before);
+});
+
+test("a page that loses rows without a trace is told at the start of a small file", async (t) => {
+  const directory = directoryOf(t);
+  await fill(directory);
+  const path = join(directory, "log.sqlite");
+  const bytes = readFileSync(path);
+  // The ledger is no such table, and nothing was ever lost: its page is the last that holds no row.
+  const leaf = [...bytes.keys()].findLast((at) =>
+    at % 4_096 === 0 && bytes[at] === 13 && bytes.readUInt16BE(at + 3) === 0
+  );
+  assert.ok(leaf !== undefined);
+  bytes.writeUInt16BE(4_000, leaf + 1); // a free block that there is not
+  writeFileSync(path, bytes);
+  const database = new SqliteDatabase({ directory, maxBytes: 67_108_864, ballastBytes: 65_536 });
+  t.after(() => database.close());
+  assert.deepEqual(database.read().damaged, [
+    { kind: "file", key: "log.sqlite", first: undefined, span: undefined },
+  ]);
 });
 
 test("a log that is missing or empty where one was is refused instead of replaced by a new one", async (t) => {
@@ -214,10 +233,16 @@ test("damaged values are named, left out and stay until they are removed", async
 test("a row's numbers are damage too: span, routed position, and integers that JavaScript cannot hold", async (t) => {
   for (
     const [sql, damaged] of [
-      ["UPDATE batch SET span = 3 WHERE first = 1", { key: "1", first: 1, span: 2 }],
-      ["UPDATE batch SET span = 9223372036854775807 WHERE first = 3", { key: "3", first: 3, span: 1 }],
-      ["UPDATE batch SET routed_through = 99 WHERE first = 3", { key: "3", first: 3, span: 2 }],
-      ["UPDATE batch SET crc = 9223372036854775807 WHERE first = 3", undefined],
+      ["UPDATE batch SET span = 3 WHERE first = 1", { kind: "row", key: "1", first: 1, span: 2 }],
+      ["UPDATE batch SET span = 9223372036854775807 WHERE first = 3", { kind: "row", key: "3", first: 3, span: 1 }],
+      ["UPDATE batch SET routed_through = 99 WHERE first = 3", { kind: "row", key: "3", first: 3, span: 2 }],
+      // Which row it is the first reading of its body tells.
+      ["UPDATE batch SET crc = 9223372036854775807 WHERE first = 3", {
+        kind: "table",
+        key: "batch",
+        first: undefined,
+        span: 0,
+      }],
     ] as const
   ) {
     const directory = directoryOf(t);
@@ -227,8 +252,8 @@ test("a row's numbers are damage too: span, routed position, and integers that J
     const opened = await store.open();
     const read = await store.readRows(0, { maxBytes: 100_000 });
     await store.close();
-    assert.deepEqual(opened.damaged, damaged === undefined ? [] : [{ kind: "row", ...damaged }], sql);
-    assert.equal(opened.rows.length, damaged === undefined ? 3 : 2, sql);
+    assert.deepEqual(opened.damaged, [damaged], sql);
+    assert.equal(opened.rows.length, damaged.kind === "row" ? 2 : 3, sql);
     assert.equal(read.rows.length, 2, sql);
     assert.equal(read.damaged.length, 1, sql);
   }

@@ -43,7 +43,7 @@ test("65: a damaged row is named, and who misses its messages", async () => {
   for (const first of disk.rowFirsts()) disk.flip("row", String(first));
   const program = await TestProgram.ended({ argv: ["check", "--data", "/data"], disk });
   assert.equal(program.exitCode, 65);
-  assert.match(program.stderr, /^The row "\d+" \(positions \d+ to \d+\) is damaged$/m);
+  assert.match(program.stderr, /^The row "\d+" \(positions \d+ to \d+\) on disk is damaged and left out\.$/m);
   assert.match(program.stderr, /^The session of "away" needs the message at position \d+, which cannot be read$/m);
   assert.match(program.stderr, /^The retained message of "a\/b" needs the message at position \d+/m);
   assert.match(program.stdout, /^not sound: \d+ damaged$/m);

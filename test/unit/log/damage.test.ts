@@ -1,0 +1,82 @@
+/** What is said of damage on the disk, in a sentence; and that no position is given again that may have been given before. */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import type { TestContext } from "node:test";
+import { LIMITS } from "../../../src/limits.ts";
+import { damageText } from "../../../src/log/damage.ts";
+import { siteOn } from "../../fuzz/data_image.ts";
+import { publish, subscribe } from "../../support/packets.ts";
+import { test } from "../../support/test.ts";
+
+const NOWHERE = { first: undefined, span: undefined };
+
+test("every damage is a sentence that says what and how much", () => {
+  assert.equal(
+    damageText({ kind: "row", key: "7", first: 7, span: 3 }),
+    'The row "7" (positions 7 to 9) on disk is damaged and left out.',
+  );
+  assert.match(damageText({ kind: "retained", key: "a/b", ...NOWHERE }), /^The retained message of "a\/b" on disk is/);
+  assert.match(damageText({ kind: "meta", key: "tail", ...NOWHERE }), /^The value "tail" on disk is/);
+  assert.match(damageText({ kind: "session", key: "4", ...NOWHERE }), /^The session "4" on disk is/);
+  assert.match(
+    damageText({ kind: "table", key: "session", first: undefined, span: 3 }),
+    /^The file log\.sqlite lacks at least 3 of the sessions that were stored, though no checksum is wrong: .+\.$/,
+  );
+  for (const span of [undefined, 0]) {
+    assert.match(
+      damageText({ kind: "table", key: "batch", first: undefined, span }),
+      /holds other rows of the log than were stored/,
+    );
+  }
+  assert.match(damageText({ kind: "file", key: "log.sqlite", ...NOWHERE }), /do not fit together/);
+  assert.match(damageText({ kind: "commits", key: "log.sqlite-wal", ...NOWHERE }), /^The newest commits are gone/);
+});
+
+/** A log with a session that a message waits for, stopped. */
+async function filled(t: TestContext): Promise<{ directory: string; nextPosition: number }> {
+  const directory = mkdtempSync(join(tmpdir(), "tributary-damage-"));
+  t.after(() => rmSync(directory, { recursive: true, force: true }));
+  const { gateway } = siteOn(directory);
+  await gateway.start();
+  const subscriber = await gateway.connect({ clientId: "away", clean: false });
+  subscriber.send(subscribe("a/#", 1, { messageId: 1 }));
+  await gateway.quiet();
+  subscriber.cut();
+  const publisher = await gateway.connect({ clientId: "publisher" });
+  publisher.send(publish("a/b", 1, 1, "x"));
+  await gateway.quiet();
+  const { nextPosition } = gateway.engine.log;
+  await gateway.stop();
+  return { directory, nextPosition };
+}
+
+test("rows without a trace: the ledger says how many, and their positions are not given again", async (t) => {
+  const { directory, nextPosition } = await filled(t);
+  const database = new DatabaseSync(join(directory, "log.sqlite"));
+  const { changes } = database.prepare("DELETE FROM batch").run();
+  database.prepare("DELETE FROM session").run();
+  database.close();
+  const { gateway, store } = siteOn(directory);
+  await gateway.start();
+  t.after(() => gateway.stop());
+  assert.ok(gateway.engine.log.nextPosition >= nextPosition + LIMITS.lostPositionsMax);
+  assert.deepEqual(gateway.engine.damaged.map(({ kind, key, span }) => [kind, key, span]), [
+    ["table", "batch", changes],
+    ["table", "session", 1],
+  ]);
+  const losses = await store.readLosses({ countMax: 10 });
+  assert.deepEqual(losses.map(({ reason, count }) => [reason, count]), [["damaged", 1], ["damaged", changes]]);
+  assert.match(losses[0]?.detail ?? "", /lacks at least 1 of the sessions/);
+});
+
+test("nothing is left out where nothing is missing", async (t) => {
+  const { directory, nextPosition } = await filled(t);
+  const { gateway } = siteOn(directory);
+  await gateway.start();
+  t.after(() => gateway.stop());
+  assert.deepEqual(gateway.engine.damaged, []);
+  assert.ok(gateway.engine.log.nextPosition < nextPosition + 10);
+});
