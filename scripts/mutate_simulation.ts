@@ -11,7 +11,7 @@ import { type Mutation, MUTATIONS } from "./simulation_mutations.ts";
 import { root } from "./steps.ts";
 
 const COPIED = ["src", "test", "package.json", "tsconfig.json"];
-const FIRST_SEED = 7_000;
+const FIRST_SEED = 17_000;
 const SEEDS_MAX = 150;
 const STEPS = 1_500;
 const TIMEOUT_MS = 900_000;

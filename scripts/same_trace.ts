@@ -6,7 +6,7 @@ import process from "node:process";
 import { promisify } from "node:util";
 import { root } from "./steps.ts";
 
-const SEEDS = ["--seed", "2000", "--seeds", "4", "--steps", "1000"] as const;
+const SEEDS = ["--seed", "12000", "--seeds", "4", "--steps", "1000"] as const;
 const RUNTIMES: readonly (readonly [program: string, ...parameters: string[]])[] = [
   ["node"],
   ["bun"],

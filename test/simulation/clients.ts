@@ -104,6 +104,15 @@ export class SimClient {
     return this.#transport === undefined;
   }
 
+  /** What it has subscribed to and not asked to end; shared subscriptions aside. */
+  get topicFilters(): readonly string[] {
+    const interests = this.#incarnation?.interests ?? [];
+    return interests.filter(({ isShared, unsureStep, endStep }) =>
+      !isShared && Math.min(unsureStep, endStep) === Infinity
+    )
+      .map(({ topicFilter }) => topicFilter);
+  }
+
   get hasAcks(): boolean {
     return this.#acks.length > 0;
   }

@@ -169,15 +169,23 @@ export class KafkaSide {
     ];
   }
 
-  /** Whether it may have been committed to a topic that is deleted. */
+  /** Whether it may have been committed to a topic that is deleted, or was, and Kafka has undone it. */
   isPerhapsGone(id: string): boolean {
-    return this.#perhapsGone.has(id);
+    return this.#perhapsGone.has(id) ||
+      this.kafka.kafkaTopics.some((kafkaTopic) =>
+        this.kafka.topic(kafkaTopic)?.partitions.some(({ undone }) => undone.some((record) => textOf(record) === id))
+      );
+  }
+
+  /** Whether Kafka has undone a marker that was committed: what went up with it goes up once more. */
+  get hasUndoneMarkers(): boolean {
+    return this.kafka.topic(UPLINK_KAFKA_TOPIC)?.partitions.some(({ undone }) => undone.length > 0) === true;
   }
 
   /** Whether some record of the id is there, decided or not. */
   has(id: string): boolean {
     const isIt = ({ record }: Found): boolean => textOf(record) === id;
-    return this.#perhapsGone.has(id) || this.#gone.some(isIt) ||
+    return this.isPerhapsGone(id) || this.#gone.some(isIt) ||
       this.kafka.kafkaTopics.some((kafkaTopic) => this.#recordsOf(kafkaTopic, ["committed", "open"]).some(isIt));
   }
 

@@ -7,7 +7,7 @@ import { parseArgs } from "node:util";
 import { simulate, type World } from "./simulation.ts";
 
 const WORLDS: readonly World[] = ["site", "kafka"];
-const FIRST_SEED = 1_000;
+const FIRST_SEED = 10_000;
 
 const { values } = parseArgs({
   options: {

@@ -50,6 +50,10 @@ export class SimPartition {
   readonly #open = new Map<bigint, number>();
   readonly #epochs = new Map<bigint, number>();
   #aborted: AbortedEntry[] = [];
+  /** Producers whose transaction was committed, while the marker for it got lost here. */
+  readonly #lostCommits = new Set<bigint>();
+  /** Records of such transactions that a later transaction's abort took along. */
+  readonly undone: FetchedRecord[] = [];
 
   get startOffset(): number {
     return this.#startOffset;
@@ -112,7 +116,9 @@ export class SimPartition {
       for (const batch of this.#batches) {
         if (batch.producerId !== producerId || batch.outcome !== "open") continue;
         batch.outcome = outcome === "commit" ? "committed" : "aborted";
+        if (outcome === "abort" && this.#lostCommits.has(producerId)) this.undone.push(...batch.records);
       }
+      this.#lostCommits.delete(producerId);
       if (outcome === "abort") this.#aborted.push({ producerId, firstOffset, markerOffset });
       this.#open.delete(producerId);
     }
@@ -130,6 +136,11 @@ export class SimPartition {
     });
     this.#endOffset += 1;
     this.#epochs.set(producerId, producerEpoch);
+  }
+
+  /** The marker gets lost (KAFKA-20734): what is open stays open, and the producer's next transaction decides it. */
+  loseMarker({ producerId }: SimProducerIdentity, outcome: "commit" | "abort"): void {
+    if (outcome === "commit" && this.#open.has(producerId)) this.#lostCommits.add(producerId);
   }
 
   /**

@@ -184,7 +184,7 @@ function refusalError(doing: string, refusal: string): TributaryError {
     case "INVALID_TIMESTAMP":
       return new TributaryError("kafka.rejected", `Cannot ${doing}: Kafka refuses the record (${refusal})`);
     default:
-      assert(refusal !== "INVALID_TXN_STATE", `the producer keeps to the protocol of transactions, ${doing}`);
+      // INVALID_TXN_STATE: the topic was deleted and made anew since it was added to the transaction.
       return new TributaryError("kafka.unreachable", `Cannot ${doing}: ${refusal} until the transaction's time-out`);
   }
 }

@@ -155,8 +155,10 @@ export class SimTransactions {
         this.#waitingMarkers.push(() => write(partition));
         return;
       }
-      if (partition.leaderless) this.#lostMarkerCount++;
-      else partition.writeMarker(identity, outcome, this.#clock.wallMs());
+      if (partition.leaderless) {
+        this.#lostMarkerCount++;
+        partition.loseMarker(identity, outcome);
+      } else partition.writeMarker(identity, outcome, this.#clock.wallMs());
       pending.delete(partition);
       if (pending.size === 0) this.#complete(transaction);
       this.#onChange();

@@ -29,6 +29,8 @@ export interface WorkloadOptions {
   readonly hasShares: boolean;
   /** Draws what newer seeds have besides: undefined for the others. */
   readonly more: Random | undefined;
+  /** The same for the newest. */
+  readonly busy: Random | undefined;
   readonly hasKafka: boolean;
   readonly cleanStart: number;
 }
@@ -54,7 +56,10 @@ export function readerProfile(clientId: string): Profile {
   return { ...usual, version: 4, persistent: false, receiveMaximum: 65_535 };
 }
 
-export function randomProfile(clientId: string, random: Random, more: Random | undefined): Profile {
+export function randomProfile(
+  clientId: string,
+  { random, more, busy }: Pick<WorkloadOptions, "random" | "more" | "busy">,
+): Profile {
   const isHonest = random.chance(0.8);
   const profile: Profile = {
     clientId,
@@ -71,7 +76,7 @@ export function randomProfile(clientId: string, random: Random, more: Random | u
   return {
     ...profile,
     willDelaySeconds: more.pick([0, 0, 4]),
-    sessionExpirySeconds: more.pick([0xffff_ffff, 0xffff_ffff, 15]),
+    sessionExpirySeconds: more.pick([0xffff_ffff, 0xffff_ffff, 15, ...(busy === undefined ? [] : [2])]),
     hasAliases: profile.version === 5 && more.chance(0.5),
     reusesIdentifiers: more.chance(0.5),
   };
@@ -106,13 +111,20 @@ export class Workload {
       client.publish(topicName, qos, { retain, clears: retain && random.chance(0.25) });
     } else if (roll < 0.85) {
       client.subscribe(random.pick(FILTERS), random.pick([0, 1, 2, 2]), { noLocal: random.chance(0.2) });
-    } else if (roll < 0.9) client.unsubscribe(random.pick(FILTERS));
+    } else if (roll < 0.9) this.#unsubscribe(client, random.pick(FILTERS));
     else if (roll < 0.97) client.ping();
     else client.disconnect();
   }
 
   cleans(): boolean {
     return this.#options.random.chance(this.#options.cleanStart);
+  }
+
+  /** Mostly from what it has subscribed to, in the newest seeds. */
+  #unsubscribe(client: SimClient, topicFilter: string): void {
+    const { busy } = this.#options;
+    const own = client.topicFilters;
+    client.unsubscribe(own.length > 0 && busy?.chance(0.8) === true ? busy.pick(own) : topicFilter);
   }
 
   /** What clients do with share groups. */
@@ -146,7 +158,7 @@ export class Workload {
         retainHandling: random.pick([0, 1, 2]),
         hasIdentifier: random.chance(0.5),
       });
-    } else if (roll < 0.5) client.unsubscribe(random.pick(MORE_FILTERS));
+    } else if (roll < 0.5) this.#unsubscribe(client, random.pick(MORE_FILTERS));
     else if (roll < 0.53) client.sendAgain();
     else if (this.#options.hasKafka) {
       const topicName = random.pick(["k/0", "k/1", "d/0", "cap/known/a", "cap/nobody/a", "chat/0", "chat/1", "t/x"]);
