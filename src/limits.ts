@@ -67,6 +67,8 @@ export const LIMITS = {
    * More than any write-ahead log holds entries.
    */
   lostPositionsMax: 1_000_000_000,
+  /** Names of topics and clients remembered while rows are read: a power of two. */
+  namesReadMax: 4_096,
   /** Newest rows kept in memory, so that readers who keep up never touch the disk. */
   tailRingBytes: 8_388_608,
   /** One page of a cold read: an open reader pins the write-ahead log. */
@@ -472,6 +474,7 @@ function assertRelations(): void {
   assert(CONFIGURABLE_LIMITS.maximumPacketBytes.max <= limit.remainingLengthBytes + 5, "packets MQTT can express");
   assert(limit.parkedLookaheadBytes <= DEFAULT_LIMITS.maximumPacketBytes, "look-ahead below a packet");
   assert(limit.outboxSlabBytes >= limit.socketChunkBytes, "a slab holds a chunk");
+  assert((limit.namesReadMax & (limit.namesReadMax - 1)) === 0, "names that are remembered are a power of two");
   assert(limit.rowBytes <= limit.readPageBytes && limit.readPageBytes <= limit.tailRingBytes, "row ≤ page ≤ ring");
   assert(limit.ballastBytes >= 2 * limit.writeAheadLogBytes, "ballast ≥ 2 × write-ahead log");
   assert(LOG_MAX_BYTES.min >= 4 * limit.headRoomBytes, "head-room is at most a quarter of the smallest log");

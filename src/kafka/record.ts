@@ -97,7 +97,7 @@ export function toRecord(message: Message, options: RecordOptions): ProduceRecor
   }
   const checksum = recordChecksum({ kafkaTopic, key, value: message.payload });
   const { site, epoch, position } = options;
-  headers.push([ORIGIN_HEADER, toUtf8(writeOrigin({ site, epoch, position, checksum }))]);
+  headers.push([ORIGIN_HEADER, writeOrigin({ site, epoch, position, checksum })]);
   return { kafkaTopic, partition, key, value: message.payload, timestampMs, headers };
 }
 

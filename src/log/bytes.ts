@@ -3,6 +3,8 @@
  * written into; knows nothing of what the bytes mean.
  */
 import { assert } from "../errors.ts";
+import { LIMITS } from "../limits.ts";
+import { utf8Equals } from "../mqtt/utf8.ts";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -90,24 +92,31 @@ export class UnreadableBytes extends Error {
   override readonly name = "UnreadableBytes";
 }
 
+/** Names read before, by a hash of their bytes; a name that meets another one in its slot takes its place. */
+const NAMES: (string | undefined)[] = Array.from({ length: LIMITS.namesReadMax }, () => undefined);
+const FNV_OFFSET = 0x811c_9dc5;
+const FNV_PRIME = 0x0100_0193;
+
 /** Reads what Writer wrote. Every method throws UnreadableBytes beyond the end. */
 export class Reader {
   readonly #bytes: Uint8Array;
-  offset = 0;
+  readonly #end: number;
+  offset: number;
 
-  constructor(bytes: Uint8Array) {
+  /** Reads `bytes[start, end)`. */
+  constructor(bytes: Uint8Array, start = 0, end: number = bytes.byteLength) {
     this.#bytes = bytes;
+    this.offset = start;
+    this.#end = end;
   }
 
   get done(): boolean {
-    return this.offset >= this.#bytes.byteLength;
+    return this.offset >= this.#end;
   }
 
   byte(): number {
-    const value = this.#bytes[this.offset];
-    if (value === undefined) throw new UnreadableBytes("A packed value ends early");
-    this.offset++;
-    return value;
+    if (this.offset >= this.#end) throw new UnreadableBytes("A packed value ends early");
+    return this.#bytes[this.offset++] ?? 0;
   }
 
   uint(): number {
@@ -124,22 +133,55 @@ export class Reader {
 
   /** A view of the bytes being read. */
   blob(): Uint8Array {
-    const length = this.uint();
-    const end = this.offset + length;
-    if (end > this.#bytes.byteLength) throw new UnreadableBytes("A packed byte string ends early");
+    const end = this.#endOf("byte string");
     const value = this.#bytes.subarray(this.offset, end);
     this.offset = end;
     return value;
   }
 
+  /** A reader of the byte string that follows, which is passed over here. */
+  section(): Reader {
+    const end = this.#endOf("byte string");
+    const section = new Reader(this.#bytes, this.offset, end);
+    this.offset = end;
+    return section;
+  }
+
   string(): string {
-    const length = this.uint();
-    const end = this.offset + length;
-    if (end > this.#bytes.byteLength) throw new UnreadableBytes("A packed string ends early");
-    const short = length <= SHORT_STRING ? this.#shortAscii(end) : undefined;
+    const end = this.#endOf("string");
+    const short = end - this.offset <= SHORT_STRING ? this.#shortAscii(end) : undefined;
     const value = short ?? decodeUtf8(this.#bytes.subarray(this.offset, end));
     this.offset = end;
     return value;
+  }
+
+  /**
+   * A string that is likely to be the same as one before: then it is the same object, which costs no building, and no
+   * hashing where it is looked up.
+   */
+  name(): string {
+    const start = this.offset;
+    const end = this.#endOf("string");
+    let hash = FNV_OFFSET;
+    for (let at = this.offset; at < end; at++) hash = Math.imul(hash ^ (this.#bytes[at] ?? 0), FNV_PRIME);
+    const slot = (hash ^ (hash >>> 16)) & (LIMITS.namesReadMax - 1);
+    const known = NAMES[slot];
+    if (known !== undefined && utf8Equals(known, this.#bytes, this.offset, end)) {
+      this.offset = end;
+      return known;
+    }
+    this.offset = start;
+    const name = this.string();
+    if (name.length <= SHORT_STRING) NAMES[slot] = name;
+    return name;
+  }
+
+  /** Reads a length, and tells where what follows ends. */
+  #endOf(what: string): number {
+    const length = this.uint();
+    const end = this.offset + length;
+    if (end > this.#end) throw new UnreadableBytes(`A packed ${what} ends early`);
+    return end;
   }
 
   #shortAscii(end: number): string | undefined {

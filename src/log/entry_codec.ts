@@ -75,7 +75,7 @@ export function readRow(first: number, body: Uint8Array): { readonly atMs: numbe
     position += reader.uint();
     const type = TYPES.get(reader.byte());
     if (type === undefined) throw new UnreadableBytes("A row holds an entry of an unknown type");
-    entries.push({ position, entry: readFields(new Reader(reader.blob()), type) });
+    entries.push({ position, entry: readFields(reader.section(), type) });
   }
   return { atMs, entries };
 }

@@ -134,6 +134,7 @@ export class LogReader {
         through = position;
       }
       through = Math.max(through, row.first + row.span - 1);
+      this.#cache.passed(row.first);
     }
     return { messages, through, bytes };
   }

@@ -39,8 +39,8 @@ export function writeMessageEntry(out: Writer, entry: MessageEntry): void {
 
 export function readMessageEntry(input: Reader): MessageEntry {
   const flags = input.byte();
-  const topicName = input.string();
-  const clientId = input.string();
+  const topicName = input.name();
+  const clientId = input.name();
   const receivedMs = input.uint();
   const route = flags & MESSAGE_ROUTED ? readRoute(input, topicName) : undefined;
   const properties = flags & MESSAGE_PROPERTIES ? readProperties(input) : undefined;
@@ -78,8 +78,8 @@ function readRoute(input: Reader, topicName: string): RouteChoice {
     dropOldest: (flags & ROUTE_DROP_OLDEST) !== 0,
     needsTopicHeader: (flags & ROUTE_TOPIC_HEADER) !== 0,
     fromCapture: (flags & ROUTE_FROM_CAPTURE) !== 0,
-    kafkaTopic: input.string(),
-    key: flags & ROUTE_KEY_IS_TOPIC_NAME ? topicName : input.string(),
+    kafkaTopic: input.name(),
+    key: flags & ROUTE_KEY_IS_TOPIC_NAME ? topicName : input.name(),
     deadLetterReason: flags & ROUTE_REASON ? input.string() : undefined,
   };
 }

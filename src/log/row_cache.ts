@@ -53,6 +53,12 @@ export class RowCache {
     return row.entries;
   }
 
+  /** Keeps the row, but not what was decoded of it: whoever asked for its entries has passed it. */
+  passed(first: number): void {
+    const row = this.#rows.get(first);
+    if (row !== undefined) row.entries = undefined;
+  }
+
   /** The row's messages by position, or undefined if the row is not here. Throws UnreadableBytes. */
   messages(first: number): ReadonlyMap<number, MessageEntry> | undefined {
     const row = this.#use(first);

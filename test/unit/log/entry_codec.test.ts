@@ -1,7 +1,7 @@
 /** Rows and snapshots come back as they were written, and what is no row is refused, not misread. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { UnreadableBytes, Writer } from "../../../src/log/bytes.ts";
+import { Reader, UnreadableBytes, Writer } from "../../../src/log/bytes.ts";
 import type { Entry } from "../../../src/log/entry.ts";
 import { readRow, writeEntry, writeRowHeader } from "../../../src/log/entry_codec.ts";
 import { readEdge, readSession, writeEdge, writeSession } from "../../../src/log/snapshot.ts";
@@ -45,6 +45,27 @@ test("a row of many entries with holes keeps every position", () => {
     const distances = pairs.map(([, distance], index) => index === 0 ? 0 : distance);
     assert.deepEqual(readRow(first, pack(pairs.map(([entry]) => entry), distances)).entries, expected);
   }));
+});
+
+test("a name is the same text as a string, whatever was read before it", () => {
+  const name = fc.oneof(
+    fc.string({ unit: "binary", maxLength: 80 }).filter((text) => text.isWellFormed()),
+    fc.integer({ min: 0, max: 20_000 }).map((number) => `plant/${number}/temperature`),
+    fc.constantFrom("", "a", "ä", "a".repeat(64), "a".repeat(65)),
+  );
+  const read = (names: readonly string[], how: "name" | "string"): readonly string[] => {
+    const out = new Writer();
+    for (const one of names) out.string(one);
+    const reader = new Reader(out.view());
+    return names.map(() => reader[how]());
+  };
+  fc.assert(fc.property(fc.array(name, { maxLength: 50 }), (names) => {
+    assert.deepEqual(read(names, "name"), names);
+    assert.deepEqual(read(names, "string"), names);
+  }));
+  const cut = new Writer();
+  cut.string("a/b");
+  assert.throws(() => new Reader(cut.view(0, 3)).name(), UnreadableBytes);
 });
 
 test("a row that ends early, or any other bytes, is refused as unreadable and nothing else", () => {
