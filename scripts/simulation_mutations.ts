@@ -104,6 +104,12 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: "if (isBeingSent(place)) continue;",
   },
   {
+    name: "a member's end without a ledger line",
+    file: "src/gateway/share_groups.ts",
+    find: "      this.#loseSent(session, group);\n",
+    replace: "",
+  },
+  {
     name: "a will fired twice",
     file: "src/gateway/wills.ts",
     find: '    log.append({ type: "will-fired", session: session.number }, { logged: session.logged });',

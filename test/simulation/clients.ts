@@ -38,7 +38,6 @@ interface Outgoing {
 }
 
 const OUTGOING_MAX = 10;
-/** A client that sends to its own retained names must not have two of one name in flight on two QoS levels. */
 const PACKET_IDS = 40;
 /** Timers are coarse, and so are seconds that are rounded. */
 const SLACK_MS = 2_500;
@@ -512,7 +511,8 @@ export class SimClient {
 
   #acknowledged(packet: Incoming<"puback"> | Incoming<"pubrec">): void {
     const outgoing = this.#outgoing.find(({ packetId }) => packetId === packet.messageId);
-    if (outgoing === undefined) return;
+    // To one that breaks the rules an answer may come late, and be that to the identifier's older message.
+    if (outgoing === undefined || (packet.cmd === "puback") !== (outgoing.sent.qos === 1)) return;
     const { sent } = outgoing;
     const isRefused = (packet.reasonCode ?? 0) >= 0x80;
     // 0x83 may come from Kafka, long after the message was delivered here.

@@ -28,7 +28,13 @@ interface Noted {
   readonly commit: number;
   readonly position: number;
   readonly identity: string;
-  readonly message: Logged | undefined;
+  readonly entry: Entry;
+}
+
+/** A session that the log knows to outlive a crash, or `durable: false`. */
+export interface LoggedSession {
+  readonly clientId: string;
+  readonly durable: boolean;
 }
 
 const decoder = new TextDecoder();
@@ -37,6 +43,9 @@ export class LogWitness {
   readonly #disk: MemoryDisk;
   readonly #byPosition = new Map<number, Logged>();
   readonly #identities = new Map<number, string>();
+  readonly #sessions = new Map<number, LoggedSession>();
+  /** Position of a message of a share group → number of the member's session that was given it last. */
+  readonly #assigned = new Map<number, number>();
   #noted: Noted[] = [];
 
   constructor(disk: MemoryDisk) {
@@ -52,6 +61,13 @@ export class LogWitness {
   at(position: number): Logged | undefined {
     this.#settle();
     return this.#byPosition.get(position);
+  }
+
+  /** The member that was given the message last, or undefined: none was, or the log does not know it. */
+  memberAt(position: number): LoggedSession | "unknown" | undefined {
+    this.#settle();
+    const number = this.#assigned.get(position);
+    return number === undefined ? undefined : this.#sessions.get(number) ?? "unknown";
   }
 
   /** The store of a new process, listened to. What an old one had not got to the disk never will be there. */
@@ -76,9 +92,7 @@ export class LogWitness {
     this.#noted = this.#noted.filter((noted) => noted.commit < commit);
     for (const { first, body } of rows) {
       for (const { position, entry } of readRow(first, body.slice()).entries) {
-        const message = entry.type === "message" ? messageOf(position, entry) : undefined;
-        const identity = message === undefined ? entry.type : `${message.clientId} ${message.topicName}=${message.id}`;
-        this.#noted.push({ commit, position, identity, message });
+        this.#noted.push({ commit, position, identity: identityOf(position, entry), entry });
       }
     }
   }
@@ -86,17 +100,42 @@ export class LogWitness {
   #settle(): void {
     if (this.#noted.length === 0) return;
     const { commits } = this.#disk;
-    for (const { commit, position, identity, message } of this.#noted) {
+    for (const { commit, position, identity, entry } of this.#noted) {
       if (commit > commits) continue;
       const before = this.#identities.get(position);
       if (before !== undefined && before !== identity) {
         throw new BrokenPromise(`no position is used twice: ${position} was ${before} and is ${identity}`);
       }
       this.#identities.set(position, identity);
-      if (message !== undefined) this.#byPosition.set(position, message);
+      this.#remember(position, entry);
     }
     this.#noted = this.#noted.filter(({ commit }) => commit > commits);
   }
+
+  #remember(position: number, entry: Entry): void {
+    switch (entry.type) {
+      case "message":
+        this.#byPosition.set(position, messageOf(position, entry));
+        return;
+      case "session-created":
+        this.#sessions.set(entry.session, { clientId: entry.clientId, durable: entry.durable });
+        return;
+      case "share-assigned":
+        this.#assigned.set(entry.position, entry.session);
+        return;
+      case "share-returned":
+        this.#assigned.delete(entry.position);
+        return;
+      default:
+        return;
+    }
+  }
+}
+
+function identityOf(position: number, entry: Entry): string {
+  if (entry.type !== "message") return entry.type;
+  const { clientId, topicName, id } = messageOf(position, entry);
+  return `${clientId} ${topicName}=${id}`;
 }
 
 function messageOf(position: number, entry: Extract<Entry, { type: "message" }>): Logged {

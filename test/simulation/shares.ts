@@ -7,6 +7,7 @@ import type { QoS } from "../support/packets.ts";
 import { requireThat } from "./checkers.ts";
 import type { Delivered } from "./checkers.ts";
 import type { History } from "./history.ts";
+import type { LogWitness } from "./log_witness.ts";
 import type { Random } from "./random.ts";
 
 /** A share group of the workload. */
@@ -18,6 +19,9 @@ export interface SimGroup {
 
 export const STRICT: SimGroup = { topicFilter: "$share/one/$q/1/+", isStrict: true };
 const GROUPS: readonly SimGroup[] = [STRICT, { topicFilter: "$share/two/$q/2/#", isStrict: false }];
+
+/** Stands for a session that the log does not know; sorts behind client identifiers. */
+const OF_ANY_MEMBER = "~";
 
 /** The filter that a shared subscription's members see; the same text for an ordinary one. */
 export function innerFilter(topicFilter: string): string {
@@ -95,6 +99,50 @@ export function sharedIsDelivered(history: History, losses: readonly Loss[], mem
     () => `nobody got ${missing.map(({ id }) => id).join(", ")}; the ledger has ${otherwise} and ${withMembers}`,
   );
   return asked.length;
+}
+
+/**
+ * Published = delivered + waiting + ledger, to the message and for each member that had it last: over QoS 2 messages of the
+ * strict group. A session that ends with a crash leaves no line; any other does. Returns how many it looked at.
+ */
+export function sharedBalances(
+  history: History,
+  { witness, losses, held }: {
+    readonly witness: LogWitness;
+    readonly losses: readonly Loss[];
+    /** Positions that the group or a member still has. */
+    readonly held: ReadonlySet<number>;
+  },
+): number {
+  const published = witness.messages().filter(({ topicName, qos, id }) =>
+    topicName.startsWith("$q/1/") && qos === 2 && history.sent.get(id)?.isHonest === true
+  );
+  const missing = new Map<string, string[]>();
+  for (const { id, position } of published) {
+    if (history.shared.of(id).length > 0 || held.has(position)) continue;
+    const member = witness.memberAt(position);
+    const isKnown = typeof member === "object" && member.durable;
+    if (member !== undefined && !isKnown && history.kills > 0) continue;
+    const owner = isKnown ? member.clientId : member === undefined ? STRICT.topicFilter : OF_ANY_MEMBER;
+    missing.set(owner, [...missing.get(owner) ?? [], id]);
+  }
+  // Of a message that is not in memory when its member ends the line has no topic name.
+  const lines = losses.filter(({ topicName }) => topicName.startsWith("$q/1/") || topicName === "");
+  const ofMembers = lines.filter(({ reason }) => reason === "share-member-ended");
+  let explained = 0;
+  for (const owner of [...missing.keys()].sort()) {
+    const ids = missing.get(owner) ?? [];
+    const count = owner === OF_ANY_MEMBER
+      ? sum(ofMembers) - explained
+      : sum(lines.filter(({ clientId }) => clientId === owner));
+    if (owner !== STRICT.topicFilter) explained += ids.length;
+    requireThat(
+      ids.length <= count,
+      "share group: published = delivered + waiting + ledger",
+      () => `${owner} had ${ids.join(", ")} last; the ledger has ${count} for it`,
+    );
+  }
+  return published.length;
 }
 
 function sum(lines: readonly Loss[]): number {

@@ -28,7 +28,7 @@ import type { Faults } from "./faults.ts";
 import { chooseFaults, chooseMoreFaults, type MoreFaults } from "./faults.ts";
 import { KafkaSide, ROUTES } from "./kafka_side.ts";
 import { Random } from "./random.ts";
-import { sharedIsDelivered, sharedOnce, STRICT } from "./shares.ts";
+import { sharedBalances, sharedIsDelivered, sharedOnce, STRICT } from "./shares.ts";
 import { routesOf } from "./sim_process.ts";
 import type { SimTransport } from "./sim_transport.ts";
 import { Site } from "./site.ts";
@@ -490,6 +490,9 @@ class Simulation {
       sharedOnce(history);
       const memberIds = this.#clientsOf(site).map(({ client }) => client.profile.clientId);
       counts.checked += sharedIsDelivered(history, losses, memberIds);
+      if (this.#hasShares) {
+        counts.checked += sharedBalances(history, { witness: site.witness, losses, held: site.sharedPlaces() });
+      }
       if (kafka !== undefined) {
         downOnce(site, kafka, true);
         routedIsAccountedFor(site, kafka);

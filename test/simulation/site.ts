@@ -67,6 +67,18 @@ export class Site {
     return this.disk.readLosses(LIMITS.lossesMax);
   }
 
+  /** Positions of messages that share groups have, or members from them. */
+  sharedPlaces(): ReadonlySet<number> {
+    const held = new Set<number>();
+    for (const session of this.engine.log.state.sessions.values()) {
+      for (const place of session.places.openPlaces()) {
+        const isShared = session.isShareGroup || session.places.delivery(place)?.shared !== undefined;
+        if (isShared) held.add(session.places.position(place) ?? 0);
+      }
+    }
+    return held;
+  }
+
   attach(transport: SimTransport): boolean {
     if (!this.isRunning) return false;
     transport.receiving = this.engine.gateway.attach(transport);
