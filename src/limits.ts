@@ -28,7 +28,7 @@ export const LIMITS = {
   parkedLookaheadBytes: 65_536,
   /** Packets of one connection handled in one turn: a burst of 30,000 must not stall everybody else. */
   packetsPerTurnMax: 1_024,
-  /** User properties of one packet: each costs allocations many times its four bytes on the wire. */
+  /** User properties of one packet: as texts, in a CONNECT or on the way to Kafka, each costs many times its four bytes. */
   userPropertiesMax: 10_000,
   /** Topic filters of one SUBSCRIBE or UNSUBSCRIBE: the shortest take four bytes, and a hundred once they are read. */
   topicFiltersMax: 10_000,

@@ -4,6 +4,7 @@ import { Buffer } from "node:buffer";
 import { DEFAULT_LIMITS } from "../../src/limits.ts";
 import { parseRoutes, type Routes } from "../../src/kafka/routes.ts";
 import { RecordBatch } from "../../src/kafka/record_batch.ts";
+import { writeUserProperties } from "../../src/mqtt/user_properties.ts";
 import { toRecord } from "../../src/kafka/record.ts";
 import { Writer } from "../../src/log/bytes.ts";
 import { CommitBuilder } from "../../src/log/commit_builder.ts";
@@ -43,7 +44,7 @@ function message(level: Level): Message {
     payload: new Uint8Array(PAYLOAD_BYTES),
     qos: 1,
     retain: false,
-    properties: level === 5 ? { userProperties: USER_PROPERTIES } : undefined,
+    properties: level === 5 ? { userProperties: writeUserProperties(USER_PROPERTIES) } : undefined,
     clientId: "press-2",
     receivedMs: NOW_MS,
   };

@@ -333,9 +333,6 @@ export function publishWeight(packet: PublishPacket): number {
 
 function propertiesWeight(properties: MessageProperties): number {
   const { contentType = "", responseTopic = "", correlationData, userProperties } = properties;
-  let bytes = contentType.length + responseTopic.length + (correlationData?.byteLength ?? 0);
-  if (userProperties !== undefined) {
-    for (const [name, value] of userProperties) bytes += OBJECT_BYTES + name.length + value.length;
-  }
-  return bytes;
+  return contentType.length + responseTopic.length + (correlationData?.byteLength ?? 0) +
+    (userProperties?.byteLength ?? 0);
 }

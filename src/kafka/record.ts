@@ -6,6 +6,7 @@ import { LIMITS } from "../limits.ts";
 import type { Message, MessageProperties, QoS, UserProperty } from "../mqtt/message.ts";
 import { isUtf8 } from "../mqtt/payload_format.ts";
 import { isReservedTopicName, topicNameError } from "../mqtt/topics.ts";
+import { readUserProperties, writeUserProperties } from "../mqtt/user_properties.ts";
 import { decodeMqttString, hasDiscouragedCharacter, toUtf8, utf8Bytes } from "../mqtt/utf8.ts";
 import { DEAD_LETTER_KAFKA_TOPIC } from "./kafka_names.ts";
 import type { FetchedRecord, ProduceRecord, RecordHeader } from "./kafka_port.ts";
@@ -114,7 +115,7 @@ function pushProperties(headers: RecordHeader[], properties: MessageProperties, 
   }
   if (correlationData !== undefined) headers.push([HEADER.correlationData, correlationData]);
   if (userProperties === undefined) return;
-  for (const [name, value] of userProperties) {
+  for (const [name, value] of readUserProperties(userProperties)) {
     headers.push([isReserved(name) ? USER_PROPERTY_PREFIX + name : name, encoder.encode(value)]);
   }
 }
@@ -288,6 +289,6 @@ function toProperties(headers: ReadHeaders, remainingSeconds: number | undefined
   if (contentType !== undefined) properties.contentType = contentType;
   if (responseTopic !== undefined) properties.responseTopic = responseTopic;
   if (correlationData !== undefined) properties.correlationData = correlationData;
-  if (userProperties !== undefined) properties.userProperties = userProperties;
+  if (userProperties !== undefined) properties.userProperties = writeUserProperties(userProperties);
   return properties;
 }

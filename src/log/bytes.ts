@@ -4,7 +4,7 @@
  */
 import { assert } from "../errors.ts";
 import { LIMITS } from "../limits.ts";
-import { utf8Equals } from "../mqtt/utf8.ts";
+import { isText, utf8Equals } from "../mqtt/utf8.ts";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -57,6 +57,13 @@ export class Writer {
     this.#reserve(value.byteLength);
     this.#bytes.set(value, this.length);
     this.length += value.byteLength;
+  }
+
+  /** The string whose UTF-8 is `bytes[start, end)`. */
+  text(bytes: Uint8Array, start: number, end: number): void {
+    this.uint(end - start);
+    this.#reserve(end - start);
+    for (let at = start; at < end; at++) this.#bytes[this.length++] = bytes[at] ?? 0;
   }
 
   string(value: string): void {
@@ -153,6 +160,13 @@ export class Reader {
     const value = short ?? decodeUtf8(this.#bytes.subarray(this.offset, end));
     this.offset = end;
     return value;
+  }
+
+  /** The bytes of a string, as a view. */
+  text(): Uint8Array {
+    const bytes = this.blob();
+    if (!isText(bytes, 0, bytes.length)) throw new UnreadableBytes("A packed string is not UTF-8");
+    return bytes;
   }
 
   /**

@@ -4,10 +4,14 @@
  */
 import type { Message, MessageProperties, QoS } from "../mqtt/message.ts";
 import type { Will } from "../mqtt/packet.ts";
+import { PROPERTY } from "../mqtt/property_table.ts";
+import { countUserProperties, userPropertyEnd } from "../mqtt/user_properties.ts";
 import type { Reader, Writer } from "./bytes.ts";
 import { readList, readOptional, UnreadableBytes, writeList, writeOptional } from "./bytes.ts";
 import type { MessageEntry, RouteChoice } from "./entry.ts";
 
+/** MQTT 5 §1.5.4 */
+const STRING_BYTES_MAX = 0xffff;
 const MESSAGE_RETAIN = 4;
 const MESSAGE_ROUTED = 8;
 const MESSAGE_FROM_KAFKA = 16;
@@ -108,12 +112,7 @@ function writeProperties(out: Writer, properties: MessageProperties): void {
   if (contentType !== undefined) out.string(contentType);
   if (responseTopic !== undefined) out.string(responseTopic);
   if (correlationData !== undefined) out.blob(correlationData);
-  if (userProperties !== undefined) {
-    writeList(out, userProperties, (target, [name, value]) => {
-      target.string(name);
-      target.string(value);
-    });
-  }
+  if (userProperties !== undefined) writeUserProperties(out, userProperties);
   if (order !== undefined) writeList(out, order, (target, id) => target.byte(id));
 }
 
@@ -126,11 +125,37 @@ function readProperties(input: Reader): MessageProperties {
     ...(flags & PROPERTY_CONTENT_TYPE ? { contentType: input.string() } : {}),
     ...(flags & PROPERTY_RESPONSE_TOPIC ? { responseTopic: input.string() } : {}),
     ...(flags & PROPERTY_CORRELATION ? { correlationData: input.blob() } : {}),
-    ...(flags & PROPERTY_USER
-      ? { userProperties: readList(input, (source) => [source.string(), source.string()] as const) }
-      : {}),
+    ...(flags & PROPERTY_USER ? { userProperties: readUserProperties(input) } : {}),
     ...(flags & PROPERTY_ORDER ? { order: readList(input, (source) => source.byte()) } : {}),
   };
+}
+
+/** As a list of names and values. */
+function writeUserProperties(out: Writer, bytes: Uint8Array): void {
+  out.uint(countUserProperties(bytes));
+  for (let at = 0; at < bytes.length;) {
+    const end = userPropertyEnd(bytes, at);
+    const nameAt = at + 3;
+    const nameEnd = nameAt + (((bytes[at + 1] ?? 0) << 8) | (bytes[at + 2] ?? 0));
+    out.text(bytes, nameAt, nameEnd);
+    out.text(bytes, nameEnd + 2, end);
+    at = end;
+  }
+}
+
+function readUserProperties(input: Reader): Uint8Array {
+  const texts = readList(input, (source) => [source.text(), source.text()] as const).flat();
+  const bytes = new Uint8Array(texts.reduce((sum, text) => sum + 2 + text.length, texts.length / 2));
+  let at = 0;
+  for (const [index, text] of texts.entries()) {
+    if (text.length > STRING_BYTES_MAX) throw new UnreadableBytes("A packed user property is longer than a string");
+    if (index % 2 === 0) bytes[at++] = PROPERTY.userProperty;
+    bytes[at++] = text.length >> 8;
+    bytes[at++] = text.length;
+    bytes.set(text, at);
+    at += text.length;
+  }
+  return bytes;
 }
 
 export function writeWill(out: Writer, will: Will): void {

@@ -8,6 +8,9 @@ import { malformed, type PacketReader, protocolBreach } from "./packet_reader.ts
 import { messageProperties, type Properties, PROPERTY_PLACE, readProperties } from "./property_table.ts";
 import { ProtocolError, REASON, UnansweredError } from "./reason_codes.ts";
 import { topicNameError } from "./topics.ts";
+import { readUserProperties } from "./user_properties.ts";
+
+const NO_BYTES = new Uint8Array(0);
 
 /** Connect Flags (§3.1.2.3). */
 const FLAG = {
@@ -105,7 +108,7 @@ function capabilities(properties: Properties | undefined): Capabilities {
     requestProblemInformation: properties?.requestProblemInformation ?? false,
     authenticationMethod: properties?.authenticationMethod,
     authenticationData: properties?.authenticationData,
-    userProperties: properties?.userProperties ?? [],
+    userProperties: readUserProperties(properties?.userProperties ?? NO_BYTES),
   };
 }
 

@@ -18,7 +18,11 @@ export interface MessageProperties {
   readonly contentType?: string;
   readonly responseTopic?: string;
   readonly correlationData?: Uint8Array;
-  readonly userProperties?: readonly UserProperty[];
+  /**
+   * User properties as in a packet, one after the other: see user_properties.ts. May be a view of a larger buffer, as
+   * `payload` may.
+   */
+  readonly userProperties?: Uint8Array;
   /**
    * Property identifiers in the order of the packet, each user property by itself, where that is not the order of the
    * fields above. It has no meaning (MQTT 5 §2.2.2.2); subscribers get the properties as they came all the same. The

@@ -3,7 +3,7 @@
  * is thrown. Knows the types, not the packets.
  */
 import { ProtocolError, REASON } from "./reason_codes.ts";
-import { decodeMqttString } from "./utf8.ts";
+import { decodeMqttString, isMqttString } from "./utf8.ts";
 
 const NO_BYTES = new Uint8Array(0);
 
@@ -95,8 +95,14 @@ export class PacketReader {
   /** UTF-8 Encoded String (§1.5.4). */
   string(): string {
     const text = this.text();
-    if (text === undefined) throw malformed("A string is not well-formed UTF-8 or holds control characters");
+    if (text === undefined) throw notText();
     return text;
+  }
+
+  /** Reads over a UTF-8 Encoded String, which must be one. */
+  passString(): void {
+    const start = this.#at + 2;
+    if (!isMqttString(this.#bytes, start, this.skipString())) throw notText();
   }
 
   /** The same, undefined if its bytes are no string. */
@@ -138,6 +144,10 @@ export class PacketReader {
     if (end > this.#end) throw tooShort();
     return end;
   }
+}
+
+function notText(): ProtocolError {
+  return malformed("A string is not well-formed UTF-8 or holds control characters");
 }
 
 function tooShort(): ProtocolError {

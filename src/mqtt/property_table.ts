@@ -3,7 +3,7 @@
  * Reads the properties of every incoming packet; what they mean is decided where the packet is read.
  */
 import { LIMITS } from "../limits.ts";
-import type { MessageProperties, UserProperty } from "./message.ts";
+import type { MessageProperties } from "./message.ts";
 import { malformed, type PacketReader, protocolBreach } from "./packet_reader.ts";
 import { ProtocolError, REASON } from "./reason_codes.ts";
 
@@ -108,8 +108,9 @@ export class Properties {
   receiveMaximum: number | undefined = undefined;
   topicAliasMaximum: number | undefined = undefined;
   topicAlias: number | undefined = undefined;
-  /** In the order of the packet [MQTT5-3.3.2-18]. */
-  userProperties: UserProperty[] | undefined = undefined;
+  /** In the order of the packet [MQTT5-3.3.2-18], see user_properties.ts. A view of the packet, if nothing is between them. */
+  userProperties: Uint8Array | undefined = undefined;
+  userPropertyCount = 0;
   maximumPacketSize: number | undefined = undefined;
   /** See MessageProperties. */
   order: number[] | undefined = undefined;
@@ -141,9 +142,9 @@ export function readProperties(reader: PacketReader, place: PropertyPlace): Prop
   while (reader.remaining > 0) {
     const id = reader.byte();
     if (((PLACES[id] ?? 0) & place) === 0) throw misplaced(reader, id, place); // [MQTT5-3.3.4-6]
-    noteOrder(properties, id);
+    if (id !== PROPERTY.userProperty) noteOrder(properties, id);
     if (id === PROPERTY.userProperty) {
-      readUserProperty(reader, properties);
+      passUserProperties(reader, properties);
       continue;
     }
     const bit = 1 << (id & 31);
@@ -210,7 +211,7 @@ function usualOrder(properties: Properties): number[] {
   if (properties.contentType !== undefined) order.push(PROPERTY.contentType);
   if (properties.responseTopic !== undefined) order.push(PROPERTY.responseTopic);
   if (properties.correlationData !== undefined) order.push(PROPERTY.correlationData);
-  for (const _ of properties.userProperties ?? []) order.push(PROPERTY.userProperty);
+  for (let count = properties.userPropertyCount; count > 0; count--) order.push(PROPERTY.userProperty);
   return order;
 }
 
@@ -223,12 +224,30 @@ function misplaced(reader: PacketReader, id: number, place: PropertyPlace): Prot
   return (place & (subscribe | unsubscribe)) === 0 ? protocolBreach(what) : malformed(what);
 }
 
-function readUserProperty(reader: PacketReader, properties: Properties): void {
-  properties.userProperties ??= [];
-  if (properties.userProperties.length >= LIMITS.userPropertiesMax) {
-    throw new ProtocolError(REASON.implementationSpecificError, "The packet has too many user properties");
+/** Reads over all that follow each other; the identifier of the first is read. */
+function passUserProperties(reader: PacketReader, properties: Properties): void {
+  const start = reader.at - 1;
+  for (;;) {
+    if (properties.userPropertyCount >= LIMITS.userPropertiesMax) {
+      throw new ProtocolError(REASON.implementationSpecificError, "The packet has too many user properties");
+    }
+    noteOrder(properties, PROPERTY.userProperty);
+    reader.passString(); // [MQTT5-1.5.7-1]
+    reader.passString();
+    properties.userPropertyCount++;
+    if (reader.remaining === 0 || reader.bytes[reader.at] !== PROPERTY.userProperty) break;
+    reader.byte();
   }
-  properties.userProperties.push([reader.string(), reader.string()]); // [MQTT5-1.5.7-1]
+  const found = reader.bytes.subarray(start, reader.at);
+  const earlier = properties.userProperties;
+  properties.userProperties = earlier === undefined ? found : joined(earlier, found);
+}
+
+function joined(left: Uint8Array, right: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(left.length + right.length);
+  bytes.set(left);
+  bytes.set(right, left.length);
+  return bytes;
 }
 
 function readProperty(

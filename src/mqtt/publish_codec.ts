@@ -4,12 +4,13 @@
  */
 import { LIMITS } from "../limits.ts";
 import { assert } from "../errors.ts";
-import type { Message, MessageProperties, QoS, UserProperty } from "./message.ts";
+import type { Message, MessageProperties, QoS } from "./message.ts";
 import { readPacketId } from "./ack_codec.ts";
 import type { ProtocolVersion, PublishPacket } from "./packet.ts";
 import { malformed, type PacketReader } from "./packet_reader.ts";
 import { messageProperties, PROPERTY, PROPERTY_PLACE, readProperties } from "./property_table.ts";
 import type { TopicTable } from "./topic_table.ts";
+import { userPropertyEnd } from "./user_properties.ts";
 import { encodeUtf8, utf8Bytes } from "./utf8.ts";
 import { variableByteIntegerBytes, writeVariableByteInteger } from "./variable_byte_integer.ts";
 
@@ -169,10 +170,7 @@ function messagePropertiesBytes(properties: MessageProperties): number {
   if (properties.contentType !== undefined) bytes += 3 + utf8Bytes(properties.contentType);
   if (properties.responseTopic !== undefined) bytes += 3 + utf8Bytes(properties.responseTopic);
   if (properties.correlationData !== undefined) bytes += 3 + properties.correlationData.length;
-  if (properties.userProperties !== undefined) {
-    for (const [name, value] of properties.userProperties) bytes += 5 + utf8Bytes(name) + utf8Bytes(value);
-  }
-  return bytes;
+  return properties.userProperties === undefined ? bytes : bytes + properties.userProperties.length;
 }
 
 function writeProperties(message: Message, options: PublishOptions, target: Uint8Array, offset: number): number {
@@ -204,10 +202,14 @@ function writeProperties(message: Message, options: PublishOptions, target: Uint
 function writeMessageProperties(properties: MessageProperties, target: Uint8Array, offset: number): number {
   const { userProperties, order } = properties;
   if (order !== undefined) {
-    let user = 0;
+    let at = 0;
     for (const id of order) { // [MQTT5-3.3.2-18]
       if (id !== PROPERTY.userProperty) offset = writeProperty(id, properties, target, offset);
-      else offset = writeUserProperty(userProperties?.[user++], target, offset);
+      else if (userProperties !== undefined && at < userProperties.length) {
+        const end = userPropertyEnd(userProperties, at);
+        offset = writeBytes(userProperties.subarray(at, end), target, offset);
+        at = end;
+      }
     }
     return offset;
   }
@@ -215,10 +217,8 @@ function writeMessageProperties(properties: MessageProperties, target: Uint8Arra
   offset = writeProperty(PROPERTY.contentType, properties, target, offset);
   offset = writeProperty(PROPERTY.responseTopic, properties, target, offset);
   offset = writeProperty(PROPERTY.correlationData, properties, target, offset);
-  if (userProperties !== undefined) {
-    for (const pair of userProperties) offset = writeUserProperty(pair, target, offset);
-  }
-  return offset;
+  // [MQTT5-3.1.3-10] [MQTT5-3.3.2-17]
+  return userProperties === undefined ? offset : writeBytes(userProperties, target, offset);
 }
 
 /** Writes the property, if the message has it. */
@@ -246,13 +246,6 @@ function writeProperty(id: number, properties: MessageProperties, target: Uint8A
     default:
       return offset;
   }
-}
-
-function writeUserProperty(pair: UserProperty | undefined, target: Uint8Array, offset: number): number {
-  if (pair === undefined) return offset;
-  target[offset++] = PROPERTY.userProperty; // [MQTT5-3.1.3-10] [MQTT5-3.3.2-17]
-  offset = writeString(pair[0], target, offset);
-  return writeString(pair[1], target, offset);
 }
 
 /** UTF-8 Encoded String; the length is known only after writing, so it is put in front then. */

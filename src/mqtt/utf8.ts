@@ -41,6 +41,24 @@ export function decodeMqttString(bytes: Uint8Array, start: number, end: number):
   return text === undefined || hasDiscouragedCharacter(text) ? undefined : text;
 }
 
+/** Whether the bytes are what `decodeUtf8` takes. */
+export function isText(bytes: Uint8Array, start: number, end: number): boolean {
+  for (let at = start; at < end; at++) {
+    const byte = bytes[at] ?? 0;
+    if (byte === 0 || byte > 0x7f) return decodeUtf8(bytes, at, end) !== undefined;
+  }
+  return true;
+}
+
+/** Whether the bytes are what `decodeMqttString` takes: text that nobody asks for is not built. */
+export function isMqttString(bytes: Uint8Array, start: number, end: number): boolean {
+  for (let at = start; at < end; at++) {
+    const byte = bytes[at] ?? 0;
+    if (byte < 0x20 || byte > 0x7e) return decodeMqttString(bytes, at, end) !== undefined;
+  }
+  return true;
+}
+
 /** Whether the text has control characters (U+0001–U+001F, U+007F–U+009F) or non-characters of Unicode. */
 export function hasDiscouragedCharacter(text: string): boolean {
   for (let at = 0; at < text.length; at++) {

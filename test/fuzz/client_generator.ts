@@ -15,6 +15,7 @@ import type {
 import { SESSION_NEVER_EXPIRES } from "../../src/mqtt/packet.ts";
 import { PROPERTY } from "../../src/mqtt/property_table.ts";
 import { REASON } from "../../src/mqtt/reason_codes.ts";
+import { readUserProperties, writeUserProperties } from "../../src/mqtt/user_properties.ts";
 import type { Random } from "../simulation/random.ts";
 
 /** Few names, so that clients meet. */
@@ -173,14 +174,14 @@ function messagePropertiesOf(random: Random, words: Vocabulary): MessageProperti
   const contentType = maybe(random, 0.2, textOf);
   const responseTopic = maybe(random, 0.2, () => random.pick(words.topicNames));
   const correlationData = maybe(random, 0.2, binaryOf);
-  const userProperties = maybe(random, 0.3, userPropertiesOf);
+  const pairs = maybe(random, 0.3, userPropertiesOf);
   const properties = {
     ...(payloadIsUtf8 === undefined ? {} : { payloadIsUtf8 }),
     ...(messageExpirySeconds === undefined ? {} : { messageExpirySeconds }),
     ...(contentType === undefined ? {} : { contentType }),
     ...(responseTopic === undefined ? {} : { responseTopic }),
     ...(correlationData === undefined ? {} : { correlationData }),
-    ...(userProperties === undefined ? {} : { userProperties }),
+    ...(pairs === undefined ? {} : { userProperties: writeUserProperties(pairs) }),
   };
   if (Object.keys(properties).length === 0) return undefined;
   const order = random.chance(0.3) ? shuffledOrder(random, properties) : undefined;
@@ -194,7 +195,7 @@ function shuffledOrder(random: Random, from: MessageProperties): number[] | unde
     ...(from.contentType === undefined ? [] : [PROPERTY.contentType]),
     ...(from.responseTopic === undefined ? [] : [PROPERTY.responseTopic]),
     ...(from.correlationData === undefined ? [] : [PROPERTY.correlationData]),
-    ...(from.userProperties ?? []).map(() => PROPERTY.userProperty),
+    ...readUserProperties(from.userProperties ?? new Uint8Array(0)).map(() => PROPERTY.userProperty),
   ];
   const order: number[] = random.shuffle(usual);
   return order.every((id, at) => id === usual[at]) ? undefined : order;

@@ -16,6 +16,7 @@ import type {
 } from "../../src/mqtt/packet.ts";
 import { PROPERTY } from "../../src/mqtt/property_table.ts";
 import { publishBytes, writePublish } from "../../src/mqtt/publish_codec.ts";
+import { readUserProperties } from "../../src/mqtt/user_properties.ts";
 import { variableByteIntegerBytes, writeVariableByteInteger } from "../../src/mqtt/variable_byte_integer.ts";
 
 const encoder = new TextEncoder();
@@ -192,7 +193,7 @@ function writeConnectProperties(packet: ConnectPacket): void {
 }
 
 function writeMessageProperties(from: MessageProperties): void {
-  const { userProperties = [] } = from;
+  const userProperties = readUserProperties(from.userProperties ?? new Uint8Array(0));
   let user = 0;
   const usual = [
     PROPERTY.payloadFormatIndicator,

@@ -9,6 +9,7 @@ import { Decoder } from "../../src/mqtt/decoder.ts";
 import type { ConnectPacket, IncomingPacket, ProtocolVersion } from "../../src/mqtt/packet.ts";
 import { ProtocolError, REASON } from "../../src/mqtt/reason_codes.ts";
 import { TopicTable } from "../../src/mqtt/topic_table.ts";
+import { writeUserProperties } from "../../src/mqtt/user_properties.ts";
 import { Random } from "../simulation/random.ts";
 import { connectOf, foreignProperty, packetOf, publishOf } from "./client_generator.ts";
 import { clientBytes } from "./client_writer.ts";
@@ -185,7 +186,7 @@ function bulkOf(random: Random, count: number): { readonly stream: Uint8Array; r
       ...publishOf(random, 5),
       topicName: "a",
       topicAlias: undefined,
-      properties: { userProperties: many(["", ""] as const) },
+      properties: { userProperties: writeUserProperties(many(["", ""] as const)) },
     },
   ]);
   const max = packet.type === "publish" ? LIMITS.userPropertiesMax : LIMITS.topicFiltersMax;

@@ -36,6 +36,7 @@ export const layers: readonly Layer[] = [
       "src/mqtt/utf8.ts",
       "src/mqtt/message.ts",
       "src/mqtt/payload_format.ts",
+      "src/mqtt/user_properties.ts",
       "src/telemetry/",
       "@platformatic/kafka",
     ],

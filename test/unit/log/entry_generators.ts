@@ -4,6 +4,7 @@ import type { Entry, MessageEntry, RouteChoice } from "../../../src/log/entry.ts
 import type { MessageProperties } from "../../../src/mqtt/message.ts";
 import type { SubscriptionRequest, Will } from "../../../src/mqtt/packet.ts";
 import type { Delivery } from "../../../src/mqtt/places.ts";
+import { writeUserProperties } from "../../../src/mqtt/user_properties.ts";
 
 /** Plain objects: without a prototype they would not be deepEqual to what a decoder returns. */
 export function record<T>(
@@ -15,6 +16,7 @@ export function record<T>(
 }
 
 const text = fc.string({ unit: "grapheme", maxLength: 80 });
+const mqttText = text.filter((one) => !one.includes("\0"));
 const count = fc.maxSafeNat();
 const u32 = fc.nat({ max: 0xffff_ffff });
 const bytes: fc.Arbitrary<Uint8Array> = fc.uint8Array({ maxLength: 300 });
@@ -27,7 +29,7 @@ const properties: fc.Arbitrary<MessageProperties> = record({
   contentType: text,
   responseTopic: text,
   correlationData: bytes,
-  userProperties: fc.array(fc.tuple(text, text), { maxLength: 3 }),
+  userProperties: fc.array(fc.tuple(mqttText, mqttText), { maxLength: 3 }).map(writeUserProperties),
   order: fc.array(fc.nat({ max: 255 }), { maxLength: 6 }),
 }, { requiredKeys: [] });
 

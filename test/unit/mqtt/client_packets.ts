@@ -14,6 +14,7 @@ import {
 } from "../../../src/mqtt/packet.ts";
 import { Decoder } from "../../../src/mqtt/decoder.ts";
 import { TopicTable } from "../../../src/mqtt/topic_table.ts";
+import { readUserProperties, writeUserProperties } from "../../../src/mqtt/user_properties.ts";
 import { hasDiscouragedCharacter } from "../../../src/mqtt/utf8.ts";
 import { topicFilters, topicNames } from "./generators.ts";
 
@@ -101,7 +102,7 @@ export const messagePropertySets: fc.Arbitrary<MessageProperties> = fc.record({
   contentType: texts,
   responseTopic: topicNames,
   correlationData: binaries,
-  userProperties: userProperties.filter((pairs) => pairs.length > 0),
+  userProperties: userProperties.filter((pairs) => pairs.length > 0).map(writeUserProperties),
 }, { requiredKeys: [], noNullPrototype: true });
 
 function foreignMessageProperties(properties: MessageProperties): Record<string, unknown> {
@@ -111,7 +112,7 @@ function foreignMessageProperties(properties: MessageProperties): Record<string,
     contentType: properties.contentType,
     responseTopic: properties.responseTopic,
     correlationData: properties.correlationData === undefined ? undefined : Buffer.from(properties.correlationData),
-    userProperties: properties.userProperties && Object.fromEntries(properties.userProperties),
+    userProperties: properties.userProperties && Object.fromEntries(readUserProperties(properties.userProperties)),
   });
 }
 

@@ -14,6 +14,7 @@ import {
   topicAliasOffset,
   writePublish,
 } from "../../../src/mqtt/publish_codec.ts";
+import { readUserProperties, writeUserProperties } from "../../../src/mqtt/user_properties.ts";
 import { compact, connectedDecoder, decodeAll, messagePropertySets, orNothing, texts } from "./client_packets.ts";
 import { topicNames } from "./generators.ts";
 
@@ -111,7 +112,9 @@ test("mqtt-packet reads every PUBLISH as it was meant, and its size is foretold 
           contentType: message.properties?.contentType,
           responseTopic: message.properties?.responseTopic,
           correlationData: message.properties?.correlationData,
-          userProperties: grouped(message.properties?.userProperties),
+          userProperties: grouped(
+            message.properties?.userProperties && readUserProperties(message.properties.userProperties),
+          ),
         }),
       );
     }),
@@ -125,7 +128,8 @@ test("[MQTT5-3.3.2-18] a PUBLISH read and written again is the same, user proper
     { minLength: 1, maxLength: 6 },
   );
   fc.assert(
-    fc.property(messages, publishOptions, repeated, (message, options, userProperties) => {
+    fc.property(messages, publishOptions, repeated, (message, options, pairs) => {
+      const userProperties = writeUserProperties(pairs);
       const sent = { ...message, properties: { ...message.properties, userProperties } };
       const [packet] = decodeAll(connectedDecoder(5), written(sent, options, 5));
       assert.ok(packet?.type === "publish");
