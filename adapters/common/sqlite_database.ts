@@ -60,8 +60,8 @@ export class SqliteDatabase {
       this.#ballast = new Ballast(directory, options.ballastBytes);
       this.#ballast.adopt();
       refuseVanished(directory, this.#ballast);
-      refuseForeignFormat(directory);
       this.#commitsAreGone = dropsCommits(walPath(directory));
+      refuseForeignFormat(directory);
       createPrivate(databasePath(directory));
       this.#writer = keep(opened, new DatabaseSync(databasePath(directory)));
       prepareWriter(this.#writer);

@@ -11,7 +11,7 @@ const ROWS_OF: Readonly<Record<string, string>> = {
 };
 
 const LOST_COMMITS_TEXT =
-  "The newest commits are gone: the write-ahead log on disk is damaged. What was acknowledged last before the stop is lost.";
+  "The newest commits are gone: the write-ahead log on disk is damaged, cut off or missing. What was acknowledged last before the stop is lost.";
 
 const BROKEN_FILE_TEXT =
   "The pages of log.sqlite do not fit together: messages may be missing without a trace. Restore a copy, or go on with what is there.";
@@ -43,9 +43,11 @@ function tableText(rows: string, missing: number): string {
 }
 
 /**
- * Whether positions may be gone that nothing on the disk tells of any more. What they held may be in Kafka or at subscribers,
- * so that none of them may be given again.
+ * Whether positions may be gone that nothing on the disk tells of any more: also those of the last row, whose own numbers may
+ * be what is damaged. What they held may be in Kafka or at subscribers, so that none of them may be given again. `next`: the
+ * next position as far as is known.
  */
-export function hidesPositions({ kind }: StoreDamage): boolean {
-  return kind === "commits" || kind === "file" || kind === "table";
+export function hidesPositions({ kind, first, span }: StoreDamage, next: number): boolean {
+  return kind === "commits" || kind === "file" || kind === "table" ||
+    (kind === "row" && (first ?? 0) + (span ?? 1) >= next);
 }

@@ -64,7 +64,7 @@ export async function recover(
   const lastRow = opened.rows.at(-1);
   // Never a position twice, not even after everything was freed.
   const known = Math.max(tail.next, 1, lastRow === undefined ? 1 : lastRow.first + lastRow.span, newest(state) + 1);
-  const next = damaged.some(hidesPositions) ? known + LIMITS.lostPositionsMax : known;
+  const next = damaged.some((damage) => hidesPositions(damage, known)) ? known + LIMITS.lostPositionsMax : known;
   return { opened, state, space, tail, replayed, damaged, next };
 }
 

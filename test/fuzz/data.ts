@@ -30,22 +30,12 @@ const FRAME_BYTES = PAGE_BYTES + 24;
 const DATABASE = "log.sqlite";
 const WRITE_AHEAD_LOG = "log.sqlite-wal";
 
-/** What was done to a directory, and what that excuses. */
-interface Damage {
-  readonly text: string;
-  /**
-   * The write-ahead log ends earlier: a whole older log cannot be told from the newest one. Or a sound page of the database
-   * stands in the place of another sound one: where it fits, nothing tells.
-   */
-  readonly maySayNothing: boolean;
-}
-
 /** Fuzzes the data files. */
 export class DataTarget implements FuzzTarget {
   readonly name = "data";
   readonly unit = "directories";
   #image: { readonly seed: number; readonly content: DataImage } | undefined;
-  readonly #reached = { cases: 0, refused: 0, whole: 0, named: 0, older: 0 };
+  readonly #reached = { cases: 0, refused: 0, whole: 0, named: 0 };
 
   async run(seed: number, trail: Trail): Promise<number> {
     const imageSeed = Math.floor(seed / CASES_PER_IMAGE);
@@ -57,12 +47,11 @@ export class DataTarget implements FuzzTarget {
     const of = random.chance(0.5) ? "clean" : "killed";
     rmSync(directory, { recursive: true, force: true });
     cpSync(this.#image.content[of], directory, { recursive: true });
-    const damage = damageFiles(random, directory);
     trail.clear();
-    trail.add(`${of}: ${damage.text}`);
+    trail.add(`${of}: ${damageFiles(random, directory)}`);
     await inspect(directory);
     if (random.chance(0.25)) await inspectForged(random, this.#image.content.clean);
-    const outcome = await this.#open(directory, this.#image.content, damage);
+    const outcome = await this.#open(directory, this.#image.content);
     this.#reached.cases++;
     this.#reached[outcome]++;
     return 1;
@@ -77,10 +66,10 @@ export class DataTarget implements FuzzTarget {
     removeScratch();
   }
 
-  async #open(directory: string, image: DataImage, damage: Damage): Promise<"refused" | "whole" | "named" | "older"> {
+  async #open(directory: string, image: DataImage): Promise<"refused" | "whole" | "named"> {
     const first = siteOn(directory);
     try {
-      return await this.#serve(directory, { ...first, image, damage });
+      return await this.#serve(directory, first.gateway, image);
     } catch (error) {
       assertRefusal(error);
       return "refused";
@@ -90,21 +79,18 @@ export class DataTarget implements FuzzTarget {
   }
 
   /** Rejects with what the gateway refuses with, at its start or when it finds damage later. */
-  async #serve(
-    directory: string,
-    { gateway, image, damage }: ReturnType<typeof siteOn> & { readonly image: DataImage; readonly damage: Damage },
-  ): Promise<"whole" | "named" | "older"> {
+  async #serve(directory: string, gateway: TestGateway, image: DataImage): Promise<"whole" | "named"> {
     await gateway.start();
-    const { damaged } = gateway.engine;
+    const { damaged, log } = gateway.engine;
+    assert.ok(log.nextPosition >= image.nextPosition, `position ${log.nextPosition} is given again`);
     let isMissing = false;
-    for (const owed of image.sessions) isMissing = (await missingOf(gateway, owed, image)).length > 0 || isMissing;
+    for (const owed of image.sessions) isMissing = (await missingOf(gateway, owed)).length > 0 || isMissing;
     isMissing = await isRetainedMissing(gateway, image) || isMissing;
     if (gateway.fatal !== undefined) throw gateway.fatal;
     await gateway.stop();
     if (damaged.length + (await lossesOf(directory)).length > 0) return "named";
-    if (!isMissing) return "whole";
-    assert.ok(damage.maySayNothing, "something is missing, and nothing says so");
-    return "older";
+    assert.ok(!isMissing, "something is missing, and nothing says so");
+    return "whole";
   }
 }
 
@@ -189,11 +175,7 @@ function contentOf(directory: string): (Uint8Array | undefined)[] {
 }
 
 /** Lets a session take everything it is owed. Returns what did not come. */
-async function missingOf(
-  gateway: TestGateway,
-  { clientId, owed, published }: Owed,
-  image: DataImage,
-): Promise<number[]> {
+async function missingOf(gateway: TestGateway, { clientId, owed, published }: Owed): Promise<number[]> {
   const connection = await gateway.connect({ clientId, clean: false });
   const arrived = new Set<number>();
   let newest = 0;
@@ -211,8 +193,7 @@ async function missingOf(
     }
   }
   connection.cut();
-  // The last commit cannot be told from one that a power cut tore, which nobody was told of.
-  return [...owed].filter((number) => !arrived.has(number) && number !== image.last);
+  return [...owed].filter((number) => !arrived.has(number));
 }
 
 async function isRetainedMissing(gateway: TestGateway, { retained }: DataImage): Promise<boolean> {
@@ -235,9 +216,9 @@ async function isRetainedMissing(gateway: TestGateway, { retained }: DataImage):
   return [...retained].some(([topicName, payload]) => found.get(topicName) !== payload);
 }
 
-function damageFiles(random: Random, directory: string): Damage {
+/** Says what it has done. */
+function damageFiles(random: Random, directory: string): string {
   const texts: string[] = [];
-  let maySayNothing = false;
   for (let times = random.chance(0.8) ? 1 : random.between(2, 5); times > 0; times--) {
     const hasLog = existsSync(join(directory, WRITE_AHEAD_LOG));
     const file = hasLog && random.chance(0.6) ? WRITE_AHEAD_LOG : DATABASE;
@@ -246,24 +227,18 @@ function damageFiles(random: Random, directory: string): Damage {
     if (random.chance(0.02)) {
       rmSync(path);
       texts.push(`${file} removed`);
-      maySayNothing ||= file === WRITE_AHEAD_LOG;
       continue;
     }
     const bytes = readFileSync(path);
     if (bytes.byteLength === 0) continue;
-    const { changed, text, kind } = damageBytes(random, bytes, file === DATABASE ? PAGE_BYTES : FRAME_BYTES);
+    const { changed, text } = damageBytes(random, bytes, file === DATABASE ? PAGE_BYTES : FRAME_BYTES);
     writeFileSync(path, changed);
     texts.push(`${file} ${text}`);
-    maySayNothing ||= file === WRITE_AHEAD_LOG && kind === "cut";
   }
-  return { text: texts.join(", "), maySayNothing };
+  return texts.join(", ");
 }
 
-function damageBytes(
-  random: Random,
-  bytes: Buffer,
-  unitBytes: number,
-): { changed: Buffer; text: string; kind: "noise" | "cut" | "page" } {
+function damageBytes(random: Random, bytes: Buffer, unitBytes: number): { changed: Buffer; text: string } {
   const { length } = bytes;
   // The first hundred bytes are the header, and the beginning of a page tells most.
   const unit = Math.floor(random.below(length) / unitBytes) * unitBytes;
@@ -273,32 +248,31 @@ function damageBytes(
     case 0:
     case 1:
       changed[at] = (changed[at] ?? 0) ^ (1 << random.below(8));
-      return { changed, text: `bit at ${at}`, kind: "noise" };
+      return { changed, text: `bit at ${at}` };
     case 2:
       changed[at] = random.below(256);
-      return { changed, text: `byte at ${at}`, kind: "noise" };
+      return { changed, text: `byte at ${at}` };
     case 3: { // a sector that was never written
       const start = at - at % 512;
       changed.fill(random.pick([0, 0xff]), start, Math.min(length, start + 512));
-      return { changed, text: `sector at ${start} blank`, kind: "noise" };
+      return { changed, text: `sector at ${start} blank` };
     }
     case 4:
       changed.set(random.bytes(Math.min(64, length - at)), at);
-      return { changed, text: `noise at ${at}`, kind: "noise" };
+      return { changed, text: `noise at ${at}` };
     case 5: { // a page that was written to another's place
       const to = Math.floor(random.below(length) / unitBytes) * unitBytes;
       bytes.copy(changed, to, unit, Math.min(unit + unitBytes, length));
-      return { changed, text: `page at ${to} is that at ${unit}`, kind: "page" };
+      return { changed, text: `page at ${to} is that at ${unit}` };
     }
     case 6: {
       const end = random.chance(0.5) ? unit + random.between(-1, 1) : at;
-      return { changed: changed.subarray(0, Math.max(0, end)), text: `cut at ${end}`, kind: "cut" };
+      return { changed: changed.subarray(0, Math.max(0, end)), text: `cut at ${end}` };
     }
     default:
       return {
         changed: Buffer.concat([changed, random.bytes(random.between(1, 5_000))]),
         text: "noise behind its end",
-        kind: "noise",
       };
   }
 }

@@ -29,9 +29,7 @@ export interface DataImage {
   readonly killed: string;
   readonly sessions: readonly Owed[];
   readonly retained: ReadonlyMap<string, string>;
-  /** The newest message, alone in the last commit. */
-  readonly last: number;
-  /** The next position of the killed one. */
+  /** The next position of the killed one, whose last commit holds a message. */
   readonly nextPosition: number;
 }
 
@@ -139,13 +137,13 @@ class Builder {
     return this.#site;
   }
 
-  result(): Pick<DataImage, "sessions" | "retained" | "last"> {
+  result(): Pick<DataImage, "sessions" | "retained"> {
     const sessions = SUBSCRIBERS.map((clientId) => ({
       clientId,
       owed: this.#owed.get(clientId) ?? new Set<number>(),
       published: this.#published,
     }));
-    return { sessions, retained: this.#retained, last: this.#number };
+    return { sessions, retained: this.#retained };
   }
 
   #publish(): void {

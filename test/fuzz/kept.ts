@@ -9,5 +9,6 @@ export const KEPT_SEEDS: readonly { readonly target: string; readonly seed: numb
   { target: "records", seed: 7_349, what: "control characters in mqtt-content-type became a content type" },
   { target: "data", seed: 270, what: "a row whose pages lead nowhere hid all that were read with it" },
   { target: "data", seed: 102_505, what: "a blank first sector of the write-ahead log dropped commits in silence" },
+  { target: "data", seed: 1_795_558_217_053, what: "a sound page in the place of another lost rows in silence" },
   { target: "data", seed: 20_000_499, what: "a snapshot that is wrong behind its checksum ended the inspection" },
 ];

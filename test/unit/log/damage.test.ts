@@ -1,6 +1,6 @@
 /** What is said of damage on the disk, in a sentence; and that no position is given again that may have been given before. */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -70,6 +70,33 @@ test("rows without a trace: the ledger says how many, and their positions are no
   const losses = await store.readLosses({ countMax: 10 });
   assert.deepEqual(losses.map(({ reason, count }) => [reason, count]), [["damaged", 1], ["damaged", changes]]);
   assert.match(losses[0]?.detail ?? "", /lacks at least 1 of the sessions/);
+});
+
+test("the last row with a wrong span: its positions are not given again", async (t) => {
+  const live = mkdtempSync(join(tmpdir(), "tributary-damage-"));
+  const killed = `${live}-killed`;
+  t.after(() => [live, killed].forEach((directory) => rmSync(directory, { recursive: true, force: true })));
+  const { gateway } = siteOn(live);
+  await gateway.start();
+  t.after(() => gateway.stop());
+  const subscriber = await gateway.connect({ clientId: "s", clean: false });
+  subscriber.send(subscribe("a/#", 1, { messageId: 1 }));
+  const publisher = await gateway.connect({ clientId: "publisher" });
+  await gateway.advance(5_000);
+  publisher.send(publish("a/b", 1, 100, "x")); // with the mark of the tail, so that the last commit carries none
+  await gateway.quiet();
+  for (let messageId = 1; messageId <= 20; messageId++) publisher.send(publish("a/b", 1, messageId, "x"));
+  await gateway.quiet();
+  const { nextPosition } = gateway.engine.log;
+  cpSync(live, killed, { recursive: true });
+  const database = new DatabaseSync(join(killed, "log.sqlite"));
+  database.prepare("UPDATE batch SET span = 1 WHERE first = (SELECT max(first) FROM batch)").run();
+  database.close();
+  const again = siteOn(killed).gateway;
+  await again.start();
+  t.after(() => again.stop());
+  assert.deepEqual(again.engine.damaged.map(({ kind }) => kind), ["row"]);
+  assert.ok(again.engine.log.nextPosition >= nextPosition, `${again.engine.log.nextPosition} after ${nextPosition}`);
 });
 
 test("nothing is left out where nothing is missing", async (t) => {
