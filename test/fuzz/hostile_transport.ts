@@ -38,10 +38,11 @@ export class HostileTransport implements Transport {
   readonly #frames: FrameReader | undefined;
   readonly #queued: Uint8Array[] = [];
   #rest: Uint8Array = NOTHING;
+  #hasClosed = false;
 
   constructor(version: ProtocolVersion, { overWebSocket }: { readonly overWebSocket: boolean }) {
     this.version = version;
-    if (overWebSocket) this.#frames = new FrameReader({ ping: () => undefined, close: () => this.cut() });
+    if (overWebSocket) this.#frames = new FrameReader({ ping: () => undefined, close: () => this.#hasClosed = true });
   }
 
   get overWebSocket(): boolean {
@@ -92,7 +93,7 @@ export class HostileTransport implements Transport {
     }
     const payload = frames.read(bytes);
     if (payload.byteLength > 0) void this.connection.receive(payload);
-    if (frames.fault !== undefined) this.cut();
+    if (frames.fault !== undefined || this.#hasClosed) this.cut(); // behind what came before it
   }
 
   /** The network connection breaks. */

@@ -5,6 +5,7 @@
  */
 import process from "node:process";
 import { parseArgs } from "node:util";
+import { keepLengthsTogether } from "./packet_lengths.ts";
 import { targets } from "./targets.ts";
 import { type Figures, runTarget } from "./runner.ts";
 
@@ -26,6 +27,7 @@ if (unknown !== undefined || !(minutes > 0) || !Number.isSafeInteger(seed) || (r
   process.stderr.write(`Usage: npm run fuzz -- [--minutes M] [--seed N] [--runs N] [--target ${known}]…\n`);
   process.exit(2);
 }
+keepLengthsTogether();
 const chosen = targets.filter(({ name }) => names.length === 0 || names.includes(name));
 const shares = chosen.reduce((sum, { share }) => sum + share, 0);
 const totals: Figures[] = [];

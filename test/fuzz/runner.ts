@@ -54,7 +54,7 @@ export async function runTarget(target: FuzzTarget, options: RunOptions): Promis
     const nowMs = performance.now();
     if (nowMs - startMs >= deadlineMs || failures >= FAILURES_MAX) break;
     if (runs !== undefined && seed - options.seed >= runs) break;
-    if (warm === undefined && nowMs - startMs >= deadlineMs * WARM_PART) warm = measure();
+    if (warm === undefined && nowMs - startMs >= deadlineMs * WARM_PART) warm = await measure();
     try {
       const done = target.run(seed, trail);
       cases += typeof done === "number"
@@ -73,12 +73,13 @@ export async function runTarget(target: FuzzTarget, options: RunOptions): Promis
   process.off("uncaughtException", onUncaught).off("unhandledRejection", onUncaught);
   const seconds = (performance.now() - startMs) / 1_000;
   const { user, system } = process.cpuUsage(cpu);
-  const problems = runs === undefined ? [...reached(target), ...growth(warm, deadlineMs)] : [];
+  const end = await measure();
+  const problems = runs === undefined ? [...reached(target), ...growth(warm, end, deadlineMs)] : [];
   failures += problems.length;
   for (const problem of problems) print(`FAILED ${target.name}: ${problem}`);
   // By the processor's time: the machine may have other things to do.
   const rate = Math.round(cases / (user + system) * 60_000_000).toLocaleString("en");
-  const heap = warm === undefined ? "" : `, heap ${megabytes(warm.heapBytes)} → ${megabytes(measure().heapBytes)} MB`;
+  const heap = warm === undefined ? "" : `, heap ${megabytes(warm.heapBytes)} → ${megabytes(end.heapBytes)} MB`;
   const range = `seeds ${options.seed} to ${seed - 1}`;
   print(
     `${target.name.padEnd(10)} ${cases.toLocaleString("en")} ${target.unit} in ${seconds.toFixed(1)} s, ` +
@@ -103,9 +104,8 @@ function reached(target: FuzzTarget): string[] {
   }
 }
 
-function growth(warm: Level | undefined, deadlineMs: number): string[] {
+function growth(warm: Level | undefined, now: Level, deadlineMs: number): string[] {
   if (warm === undefined || deadlineMs < MEASURED_MS) return [];
-  const now = measure();
   const problems: string[] = [];
   if (now.heapBytes - warm.heapBytes > HEAP_GROWTH_MAX_BYTES) {
     problems.push(`the heap has grown from ${megabytes(warm.heapBytes)} to ${megabytes(now.heapBytes)} MB`);
@@ -116,7 +116,10 @@ function growth(warm: Level | undefined, deadlineMs: number): string[] {
   return problems;
 }
 
-function measure(): Level {
+async function measure(): Promise<Level> {
+  collectGarbage();
+  // What finalizers and the sweep in the background have let go counts until the next time.
+  await new Promise((resolve) => setImmediate(resolve));
   collectGarbage();
   const { heapUsed, arrayBuffers } = process.memoryUsage();
   return { heapBytes: heapUsed + arrayBuffers, descriptors: openDescriptors() };
