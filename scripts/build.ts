@@ -43,7 +43,8 @@ const bundledWasm = kafkaPackage.resolve("@platformatic/wasm-utils/bundled");
 
 const start = performance.now();
 const result = await bun.build({
-  entrypoints: [`${root}adapters/bun/main.ts`],
+  // Beside the program, what runs in a thread of its own: it must not load the rest.
+  entrypoints: [`${root}adapters/bun/main.ts`, `${root}adapters/common/sqlite_thread.ts`],
   target: "bun",
   minify: true,
   bytecode: true,

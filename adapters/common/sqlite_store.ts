@@ -1,12 +1,9 @@
 /**
  * The durable store: `node:sqlite` in a thread of its own, so that the event loop never waits for the disk. This side
- * only asks and takes the answers. The module is also the thread's entry point, because in a compiled binary a worker
- * must be one; its top level therefore does nothing else. There its URL is the whole bundle's: the program's entry
- * must start nothing unless `isMainThread`, and the build must say `format: "esm"`, for Bun's default with bytecode is
- * CommonJS, whose `import.meta.url` is the path of the source on the building machine.
+ * only asks and takes the answers; the thread begins in `sqlite_thread.ts`.
  */
 
-import { isMainThread, Worker, workerData } from "node:worker_threads";
+import { Worker } from "node:worker_threads";
 import { assert, AssertionFailed, TributaryError } from "../../src/errors.ts";
 import { LIMITS } from "../../src/limits.ts";
 import type { Loss, RowsRead, Store, StoreCommit, StoreOpened, StoreSpace } from "../../src/ports.ts";
@@ -21,7 +18,6 @@ import {
   unpackOpened,
   unpackRows,
 } from "./sqlite_wire.ts";
-import { serveLog } from "./sqlite_worker.ts";
 
 export interface SqliteStoreOptions {
   /** Created (0700) if it is missing; held by one process at a time. */
@@ -40,6 +36,14 @@ export function createSqliteStore(options: SqliteStoreOptions): Store {
   const { directory, maxBytes, ballastBytes = LIMITS.ballastBytes } = options;
   return new SqliteStore({ directory, maxBytes, ballastBytes });
 }
+
+/**
+ * The thread's file. In the compiled binary this module's URL is that of the whole program, which lies above the files of
+ * its other entries; for that the build must say `format: "esm"`, because Bun's default with bytecode is CommonJS, whose
+ * `import.meta.url` is the path of the source on the building machine.
+ */
+const isSource = import.meta.url.endsWith("/sqlite_store.ts");
+const THREAD = new URL(isSource ? "./sqlite_thread.ts" : "./common/sqlite_thread.js", import.meta.url);
 
 interface Pending {
   readonly resolve: (result: Result) => void;
@@ -126,7 +130,7 @@ class SqliteStore implements Store {
   }
 
   #start(): void {
-    const worker = new Worker(new URL(import.meta.url), { workerData: { role: "log", options: this.#options } });
+    const worker = new Worker(THREAD, { workerData: this.#options });
     this.#worker = worker;
     this.#unusable = undefined;
     worker.on("message", ({ id, result }: NumberedResult) => this.#settle(id, result));
@@ -173,13 +177,3 @@ class SqliteStore implements Store {
     this.#pending.clear();
   }
 }
-
-/** workerData is whatever this module's other side passed, or another module's. */
-function logOptions(data: unknown): SqliteOptions | undefined {
-  if (typeof data !== "object" || data === null || !("role" in data) || data.role !== "log") return undefined;
-  // The role is this module's own word, so the options are those passed by #start.
-  return "options" in data ? data.options as SqliteOptions : undefined;
-}
-
-const served = isMainThread ? undefined : logOptions(workerData);
-if (served !== undefined) serveLog(served);

@@ -4,7 +4,6 @@
  */
 
 import process from "node:process";
-import { isMainThread } from "node:worker_threads";
 import { run } from "../../src/run.ts";
 import { descriptorsMax } from "../common/descriptors.ts";
 import { backlog } from "../common/listening.ts";
@@ -21,9 +20,7 @@ function descriptorsForConnections(): number | undefined {
 }
 
 // `process.versions.node` is the Node version that Deno imitates, not itself.
-if (isMainThread) {
-  void runProcess(run, {
-    name: `Deno ${process.versions["deno"]}`,
-    descriptorsMax: descriptorsForConnections,
-  });
-}
+void runProcess(run, {
+  name: `Deno ${process.versions["deno"]}`,
+  descriptorsMax: descriptorsForConnections,
+});
