@@ -5,9 +5,6 @@
 
 import type { StoreDamage } from "../../src/ports.ts";
 
-/** Its key in `meta`, beside the keys of whoever uses the store. */
-export const CENSUS_KEY = "census";
-
 const TABLES = ["batch", "session", "retained", "meta", "loss"] as const;
 
 export type CountedTable = (typeof TABLES)[number];
@@ -101,7 +98,7 @@ export class Recount {
   #newest: number;
   #holes = 0;
 
-  /** `stored`: the bytes under `CENSUS_KEY`, or undefined if they are missing or damaged. */
+  /** `stored`: the bytes under its key, or undefined if they are missing or damaged. */
   constructor(stored: Uint8Array | undefined) {
     this.#stored = Census.decode(stored);
     this.#newest = this.#stored?.newest ?? 0;

@@ -6,9 +6,9 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { assert } from "../../src/errors.ts";
 import type { StoreCommit } from "../../src/ports.ts";
-import { type Census, CENSUS_KEY, type CountedTable, type Recount } from "./census.ts";
+import type { Census, CountedTable, Recount } from "./census.ts";
 import { LossWriter } from "./loss_table.ts";
-import { metaCrc, retainedCrc, rowCrc, sessionCrc } from "./sqlite_schema.ts";
+import { CENSUS_KEY, COMMITS_GONE_KEY, metaCrc, retainedCrc, rowCrc, sessionCrc } from "./sqlite_schema.ts";
 import { SQLITE_CORRUPT, sqliteCode } from "./store_errors.ts";
 
 class Irremovable extends Error {
@@ -54,8 +54,13 @@ export class CommitWriter {
   /** Rows that nobody needs and SQLite cannot remove. */
   readonly #irremovable = new Set<number>();
   #census: Census | undefined;
-  /** What the next commit writes in any case: another census than the stored one was found. */
-  #isCensusWrong = false;
+  /**
+   * Something is missing, and the ledger does not say so yet: until it does nothing is written over what tells, for this start
+   * may end early.
+   */
+  #isUntold = false;
+  /** The next commit writes the census in any case: a start found more than it counts. */
+  #isCensusDue = false;
   /** Rows were appended that the stored census does not count. */
   #isCensusBehind = false;
 
@@ -68,16 +73,28 @@ export class CommitWriter {
   }
 
   /** Goes on from what was counted at the start, whatever should have been there. Before the first commit. */
-  goOnFrom(recount: Recount): void {
+  goOnFrom(recount: Recount, { isDamaged }: { readonly isDamaged: boolean }): void {
     this.#census = recount.found;
-    this.#isCensusWrong = !recount.isCurrent;
+    this.#isUntold = isDamaged;
+    this.#isCensusDue = !recount.isCurrent;
+  }
+
+  /** The write-ahead log was damaged: says so at every start until the ledger does. Before SQLite throws away what shows it. */
+  markCommitsGone(): void {
+    const value = new Uint8Array(0);
+    this.#statements.putMeta.run(COMMITS_GONE_KEY, metaCrc(COMMITS_GONE_KEY, value), value);
   }
 
   /** Leaves rows where they are that cannot be removed: nobody needs them, and stopping for them would never end. */
   write(commit: StoreCommit, options: WriteOptions): void {
     for (;;) {
       try {
-        this.#transaction(options, (census) => this.#put(commit, census));
+        this.#transaction((census) => {
+          const hasChanged = this.#put(commit, census);
+          const isToldNow = this.#isUntold && commit.losses.length > 0;
+          if (isToldNow) this.#statements.removeMeta.run(COMMITS_GONE_KEY);
+          return isToldNow || (!this.#isUntold && (hasChanged || this.#isCensusDue || options.withCensus));
+        });
         return;
       } catch (error) {
         if (!(error instanceof Irremovable)) throw error;
@@ -88,25 +105,25 @@ export class CommitWriter {
 
   /** Before a checkpoint: rows in the file are counted, those in the write-ahead log are under its own checksums. */
   writeCensus(): void {
-    if (this.#isCensusBehind) this.#transaction({ withCensus: true }, () => true);
+    if (this.#isCensusBehind && !this.#isUntold) this.#transaction(() => true);
   }
 
-  /** `put` says whether anything but appending has happened. */
-  #transaction(options: WriteOptions, put: (census: Census) => boolean): void {
+  /** `put` says whether the census is written as well. */
+  #transaction(put: (census: Census) => boolean): void {
     const run = this.#statements;
     const census = this.#census;
     assert(census !== undefined, "a log is read before it is written");
     census.keep();
     run.begin.run();
     try {
-      const writesCensus = put(census) || options.withCensus || this.#isCensusWrong;
-      if (writesCensus) {
+      const withCensus = put(census);
+      if (withCensus) {
         const value = census.encode();
         run.putMeta.run(CENSUS_KEY, metaCrc(CENSUS_KEY, value), value);
       }
       run.commit.run();
-      this.#isCensusBehind = !writesCensus;
-      if (writesCensus) this.#isCensusWrong = false;
+      this.#isCensusBehind = !withCensus;
+      if (withCensus) this.#isCensusDue = this.#isUntold = false;
     } catch (error) {
       census.rollBack();
       // After some errors SQLite has rolled back by itself and says so.
@@ -115,7 +132,7 @@ export class CommitWriter {
     }
   }
 
-  /** Returns whether the census has to be written: a page more in every commit that only appends would wear the flash. */
+  /** Returns whether anything but appending has happened: only then is the census written, for a page more in every commit would wear the flash. */
   #put(commit: StoreCommit, census: Census): boolean {
     const run = this.#statements;
     for (const first of commit.removedRows) this.#removeRow(first, census);

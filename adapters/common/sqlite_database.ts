@@ -8,7 +8,7 @@ import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { TributaryError } from "../../src/errors.ts";
 import { LIMITS } from "../../src/limits.ts";
 import type { Loss, RowsRead, StoreCommit, StoreOpened, StoreSpace } from "../../src/ports.ts";
-import { Census, CENSUS_KEY } from "./census.ts";
+import { Census } from "./census.ts";
 import { CommitWriter } from "./commit_writer.ts";
 import {
   Ballast,
@@ -21,7 +21,7 @@ import {
 } from "./data_directory.ts";
 import { readLosses } from "./loss_table.ts";
 import { SqliteReader } from "./sqlite_reader.ts";
-import { APPLICATION_ID, CREATE_TABLES, FORMAT_VERSION, metaCrc, PAGE_BYTES } from "./sqlite_schema.ts";
+import { APPLICATION_ID, CENSUS_KEY, CREATE_TABLES, FORMAT_VERSION, metaCrc, PAGE_BYTES } from "./sqlite_schema.ts";
 import { SQLITE_CORRUPT, SQLITE_FULL, sqliteCode, storeError } from "./store_errors.ts";
 import { dropsCommits } from "./write_ahead_log.ts";
 
@@ -44,8 +44,6 @@ export class SqliteDatabase {
   readonly #ballast: Ballast;
   readonly #commits: CommitWriter;
   readonly #statements: Record<StatementName, StatementSync>;
-  /** The write-ahead log was damaged: SQLite has dropped what was durable. */
-  readonly #commitsAreGone: boolean;
   /** Estimated pages written to the write-ahead log since the last checkpoint. */
   #walPages = 0;
 
@@ -60,18 +58,19 @@ export class SqliteDatabase {
       this.#ballast = new Ballast(directory, options.ballastBytes);
       this.#ballast.adopt();
       refuseVanished(directory, this.#ballast);
-      this.#commitsAreGone = dropsCommits(walPath(directory));
+      const commitsAreGone = dropsCommits(walPath(directory));
       refuseForeignFormat(directory);
       createPrivate(databasePath(directory));
       this.#writer = keep(opened, new DatabaseSync(databasePath(directory)));
       prepareWriter(this.#writer);
+      this.#commits = new CommitWriter(this.#writer);
+      if (commitsAreGone) this.#whenFullOnceMore(() => this.#commits.markCommitsGone());
       // What a crash left in the write-ahead log moves before anything is added: a flipped bit there drops all after it.
       this.#whenFullOnceMore(() => pragma(this.#writer, "wal_checkpoint(TRUNCATE)"));
       pragma(this.#writer, `max_page_count = ${Math.ceil((options.maxBytes + LIMITS.headRoomBytes) / PAGE_BYTES)}`);
       this.#ballast.restore();
       this.#readConnection = keep(opened, new DatabaseSync(databasePath(directory), { readOnly: true }));
       this.#reader = new SqliteReader(this.#readConnection);
-      this.#commits = new CommitWriter(this.#writer);
       this.#statements = prepareStatements(this.#writer);
     } catch (error) {
       for (const connection of opened.reverse()) connection.close();
@@ -80,9 +79,8 @@ export class SqliteDatabase {
   }
 
   read(): StoreOpened {
-    const files = { commitsAreGone: this.#commitsAreGone, isBroken: this.#isBroken() };
-    const { recount, ...content } = this.#reader.readAll(files);
-    this.#commits.goOnFrom(recount);
+    const { recount, ...content } = this.#reader.readAll({ commitsAreGone: false, isBroken: this.#isBroken() });
+    this.#commits.goOnFrom(recount, { isDamaged: content.damaged.length > 0 });
     return { ...content, space: this.#space() };
   }
 

@@ -5,8 +5,8 @@
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { RowInfo, RowsRead, StoreDamage, StoredRow, StoreOpened } from "../../src/ports.ts";
-import { CENSUS_KEY, Recount } from "./census.ts";
-import { blobOf, metaCrc, retainedCrc, rowCrc, sessionCrc } from "./sqlite_schema.ts";
+import { Recount } from "./census.ts";
+import { blobOf, CENSUS_KEY, COMMITS_GONE_KEY, metaCrc, retainedCrc, rowCrc, sessionCrc } from "./sqlite_schema.ts";
 import { SQLITE_CORRUPT, sqliteCode } from "./store_errors.ts";
 
 /** Rows whose sizes are looked up at once. */
@@ -101,15 +101,17 @@ export class SqliteReader {
   /** `files`: what is wrong with the files as wholes, which no checksum shows. */
   readAll(files: { readonly commitsAreGone: boolean; readonly isBroken: boolean }): StoreContent {
     const damaged: StoreDamage[] = [];
-    if (files.commitsAreGone) damaged.push(damage("commits", "log.sqlite-wal"));
-    if (files.isBroken) damaged.push(damage("file", "log.sqlite"));
     const metaRows = this.#all("SELECT k, CAST(crc AS REAL) AS crc, v FROM meta ORDER BY k");
+    if (files.commitsAreGone || metaRows.some((columns) => columns["k"] === COMMITS_GONE_KEY)) {
+      damaged.push(damage("commits", "log.sqlite-wal"));
+    }
+    if (files.isBroken) damaged.push(damage("file", "log.sqlite"));
     const census = metaRows.find((columns) => columns["k"] === CENSUS_KEY && isSoundMeta(columns));
     const recount = new Recount(census === undefined ? undefined : blobOf(census["v"]));
     const meta = new Map<string, Uint8Array>();
     for (const columns of metaRows) {
       const key = String(columns["k"]);
-      if (key === CENSUS_KEY) continue;
+      if (key === CENSUS_KEY || key === COMMITS_GONE_KEY) continue;
       recount.add("meta", Number(columns["crc"]));
       if (isSoundMeta(columns)) meta.set(key, blobOf(columns["v"]));
       else damaged.push(damage("meta", key));

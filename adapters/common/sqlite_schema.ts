@@ -8,6 +8,10 @@ import { crc32 } from "node:zlib";
 /** Bumped by every change that an older program would misread; kept in SQLite's `user_version`. */
 export const FORMAT_VERSION = 3;
 
+/** Keys in `meta` that are the store's own: the census, and a mark that commits are gone which the ledger does not name yet. */
+export const CENSUS_KEY = "census";
+export const COMMITS_GONE_KEY = "commits-gone";
+
 /** SQLite's default, and the unit of every page count. */
 export const PAGE_BYTES = 4_096;
 

@@ -124,13 +124,17 @@ test("a sound row that was not stored is told as well: of another version, or on
   assert.deepEqual(await toldOf(directory), ["table batch 0", "table session 0"]);
 });
 
-test("it is told once: what is there is counted anew with the first commit, and not before", async (t) => {
+test("it is told until the ledger has it: what is there is counted anew with that commit, and not before", async (t) => {
   const directory = killed(t);
   change(directory, "DELETE FROM session WHERE k = 2");
-  assert.deepEqual(await toldOf(directory), ["table session 1"]);
-  assert.deepEqual(await toldOf(directory), ["table session 1"], "a start that is refused later has changed nothing");
+  for (const commit of [undefined, { ...NOTHING, rows: [rowOf(40)] }, { ...NOTHING, meta: TAIL }]) {
+    const { database, opened } = open(directory);
+    assert.deepEqual(opened.damaged.map(({ kind, key, span }) => [kind, key, span]), [["table", "session", 1]]);
+    if (commit !== undefined) database.commit(commit);
+    database.close();
+  }
   const { database } = open(directory);
-  database.commit({ ...NOTHING, rows: [rowOf(40)] });
+  database.commit({ ...NOTHING, rows: [rowOf(50)], losses: [lossOf("")] });
   database.close();
   assert.deepEqual(await toldOf(directory), []);
 });

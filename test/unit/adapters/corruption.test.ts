@@ -194,6 +194,24 @@ test("after a kill nothing is torn: a write-ahead log that ends earlier, or is g
   assert.equal(afterDamage(image, "killed", "log.sqlite-wal", () => undefined), "whole");
 });
 
+test("that commits are gone is told at every start until the ledger has it", (t) => {
+  const { killed } = makeImage(t);
+  truncateSync(join(killed, "log.sqlite-wal"), 32 + 50 * (PAGE_BYTES + 24));
+  const row = { first: 9_000, span: 1, routedThrough: 0, body: Uint8Array.of(1) };
+  const loss = { atMs: 1, clientId: "", topicName: "", count: 1, reason: "damaged", detail: "" } as const;
+  for (const commit of [undefined, { ...NOTHING, rows: [row] }, { ...NOTHING, losses: [loss] }]) {
+    const database = open(killed);
+    const { damaged, meta } = database.read();
+    assert.deepEqual(damaged.map(({ kind }) => kind), ["commits"]);
+    assert.deepEqual([...meta.keys()], ["tail"]);
+    if (commit !== undefined) database.commit(commit);
+    database.close();
+  }
+  const database = open(killed);
+  assert.deepEqual(database.read().damaged, []);
+  database.close();
+});
+
 test("a write-ahead log of which all is in the database may be gone; one that began anew may not", (t) => {
   const image = makeImage(t);
   const { scratch, killed } = image;
