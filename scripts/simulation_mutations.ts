@@ -160,9 +160,27 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "positions used again after a restart",
     file: "src/log/recovery.ts",
-    find: "  const next = commitsAreGone ?",
+    find: "  const next = damaged.some(",
     replace:
-      "  if (Number.isFinite(known)) return { opened, state, space, tail, replayed, damaged, next: known - 1 };\n  const next = commitsAreGone ?",
+      "  if (Number.isFinite(known)) return { opened, state, space, tail, replayed, damaged, next: known - 1 };\n  const next = damaged.some(",
+  },
+  {
+    name: "damage found at the start without a line in the ledger",
+    file: "src/log/recovery.ts",
+    find: "  for (const damage of damaged) log.lose(lossOf(damage, wallMs));\n",
+    replace: "",
+  },
+  {
+    name: "damage found later without a line in the ledger",
+    file: "src/log/recovery.ts",
+    find: "  reader.onDamage = (damage) => log.lose(lossOf(damage, options.platform.clock.wallMs()));\n",
+    replace: "",
+  },
+  {
+    name: "a damaged row ends the replay",
+    file: "src/log/recovery.ts",
+    find: "    for (const { first, span } of page.damaged) from = Math.max(from, (first ?? 0) + (span ?? 0));\n",
+    replace: "    if (page.damaged.length > 0) return { bytes, atMs };\n",
   },
   {
     name: "takeover leaves the older connection open",
@@ -244,7 +262,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: "uplink goes on behind what failed",
     file: "src/kafka/uplink.ts",
     find: "    this.#position = resume.after;\n",
-    replace: "    this.#position = Math.max(this.#position, resume.after);\n",
+    replace: "    this.#position = Math.max(this.#parts.log.sendingThrough, resume.after);\n",
   },
   {
     name: "a transaction is taken for failed when no answer came",

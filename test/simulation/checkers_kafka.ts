@@ -73,8 +73,10 @@ export function committedIsPrefix(site: Site, kafka: KafkaSide): void {
   const last = Math.max(0, ...found);
   const marker = markerOf(site, kafka)?.position ?? 0;
   requireThat(last <= marker, "data is never ahead of its marker", () => `${site.name}: ${last} after ${marker}`);
+  const isExcused = site.damages.excusedPositions(site.losses);
   const missing = site.witness.messages().filter(({ position, id, kafkaTopic }) =>
-    kafkaTopic !== undefined && position <= marker && !found.has(position) && !kafka.isPerhapsGone(id)
+    kafkaTopic !== undefined && position <= marker && !found.has(position) && !kafka.isPerhapsGone(id) &&
+    !isExcused(position)
   );
   const lost = lossesOf(site.losses).reduce((sum, { count }) => sum + count, 0);
   requireThat(
@@ -145,7 +147,10 @@ export function routedIsAccountedFor(site: Site, kafka: KafkaSide): void {
   const { state } = site.engine.log;
   const isPassed = ({ position, dropOldest }: Logged): boolean =>
     position <= state.uplinkThrough || (dropOldest && state.isDropped(position));
-  const routed = site.witness.messages().filter((message) => isRouted(message) && !kafka.isPerhapsGone(message.id));
+  const isExcused = site.damages.excusedPositions(site.losses);
+  const routed = site.witness.messages().filter((message) =>
+    isRouted(message) && !kafka.isPerhapsGone(message.id) && !isExcused(message.position)
+  );
   const waiting = routed.filter((message) => !isPassed(message)).length;
   const missing = routed.filter((message) => isPassed(message) && !found.has(message.position));
   const lost = lossesOf(site.losses);
@@ -167,11 +172,14 @@ function lossesOf(losses: readonly Loss[]): readonly Loss[] {
 
 /** `ack=kafka`: acknowledged means in Kafka. */
 export function acknowledgedIsInKafka(
+  site: Site,
   kafka: KafkaSide,
   sent: Pick<Sent, "id" | "topicName" | "isHonest">,
 ): void {
   if (!sent.isHonest) return;
   // One that went to the ledger is acknowledged with 0x83, which 3.1.1 does not have.
   if (!sent.topicName.startsWith("k/") || sent.id.endsWith(REFUSED_ALWAYS) || kafka.has(sent.id)) return;
+  // What cannot be read any more cannot go up; it is in the ledger.
+  if (site.damages.excusedIds(site.losses).has(sent.id)) return;
   requireThat(false, "ack=kafka is acknowledged when Kafka has it", () => `${sent.id} is not there`);
 }

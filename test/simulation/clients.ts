@@ -22,10 +22,11 @@ import {
 } from "./checkers.ts";
 import type { Delivered } from "./checkers.ts";
 import type { ClientWorld, Profile, PublishAbout, SubscribeAbout } from "./client_profile.ts";
-import { ALIASES, connectOf } from "./client_profile.ts";
+import { connectOf } from "./client_profile.ts";
 import type { Incarnation, Interest, Sent, Stay } from "./history.ts";
 import { filterMatches } from "./history.ts";
 import { innerFilter, isOfGroup, nothingNewAfterLeaving } from "./shares.ts";
+import { SimAliases } from "./sim_aliases.ts";
 import { SimTransport } from "./sim_transport.ts";
 
 type Incoming<Cmd extends Packet["cmd"]> = Extract<Packet, { cmd: Cmd }>;
@@ -71,10 +72,7 @@ export class SimClient {
   readonly #left = new Set<string>();
   #numbers = 0;
   #packetId = 0;
-  /** Of the present connection, both ways: topic name → alias, and alias → topic name. */
-  readonly #aliasesOut = new Map<string, number>();
-  readonly #aliasesIn = new Map<number, string>();
-  #aliasesOutMax = 0;
+  readonly #aliases: SimAliases;
   #subscriptionId = 0;
   #connectedMs = 0;
   #awaySinceMs = 0;
@@ -93,6 +91,7 @@ export class SimClient {
     this.#world = world;
     this.profile = profile;
     this.#order = new InOrder(world);
+    this.#aliases = new SimAliases(profile);
   }
 
   get transport(): SimTransport | undefined {
@@ -212,22 +211,13 @@ export class SimClient {
       `${this.#world.step()} ${this.profile.clientId} > ${topicName}=${id} q${qos} ${packetId}${dup ? " dup" : ""}`,
     );
     const { expirySeconds } = sent;
+    const alias = this.#aliases.outgoing(topicName);
     const properties = {
       ...(expirySeconds === undefined ? {} : { messageExpiryInterval: expirySeconds }),
-      ...this.#aliasFor(topicName),
+      ...(alias === undefined ? {} : { topicAlias: alias.number }),
     };
-    const isKnown = properties.topicAlias !== undefined && this.#aliasesOut.get(topicName) === properties.topicAlias;
-    if (properties.topicAlias !== undefined) this.#aliasesOut.set(topicName, properties.topicAlias);
     const fields = { retain, dup, ...(this.profile.version === 5 ? { properties } : {}) };
-    this.#send(publish(isKnown ? "" : topicName, qos, packetId, clears ? "" : id, fields));
-  }
-
-  /** The same name keeps its alias; when they are used up, names go without. */
-  #aliasFor(topicName: string): { readonly topicAlias?: number } {
-    const known = this.#aliasesOut.get(topicName);
-    if (known !== undefined) return { topicAlias: known };
-    const isFree = this.profile.hasAliases && this.#aliasesOut.size < Math.min(ALIASES, this.#aliasesOutMax);
-    return isFree ? { topicAlias: this.#aliasesOut.size + 1 } : {};
+    this.#send(publish(alias?.isKnown === true ? "" : topicName, qos, packetId, clears ? "" : id, fields));
   }
 
   /** 3.1.1 lets a client send again whenever it likes. */
@@ -334,6 +324,13 @@ export class SimClient {
     if (this.#transport !== undefined) this.#ended("maybe");
   }
 
+  /** Its session may be gone, or lack something: it begins anew, and is owed nothing of what was. */
+  stateIsLost(): void {
+    this.#forget();
+    this.#mustClean = this.profile.persistent;
+    if (this.#stored === "yes") this.#stored = "maybe";
+  }
+
   #lose(options: { readonly gatewayHears: boolean }): void {
     const transport = this.#transport;
     if (transport === undefined) return;
@@ -369,8 +366,7 @@ export class SimClient {
       this.#wasHeard = this.#transport?.isClosedByGateway === true;
     }
     this.#will = undefined;
-    this.#aliasesOut.clear();
-    this.#aliasesIn.clear();
+    this.#aliases.clear();
     this.#transport = undefined;
     this.#parser = undefined;
     this.isConnected = false;
@@ -444,7 +440,7 @@ export class SimClient {
       sessionPresentIff(clean ? "no" : this.#expected(), packet.sessionPresent, profile.clientId);
       onlyOneConnection(profile.clientId, this.#older.some((older) => !older.isClosedByGateway));
     }
-    this.#aliasesOutMax = packet.properties?.topicAliasMaximum ?? 0;
+    this.#aliases.outgoingMax = packet.properties?.topicAliasMaximum ?? 0;
     this.#backInTime();
     this.isConnected = true;
     // A 3.1.1 client that asks for a clean session gets one that ends with this connection.
@@ -531,21 +527,12 @@ export class SimClient {
     this.#outgoing = this.#outgoing.filter((other) => other !== outgoing);
   }
 
-  #topicNameOf({ topic, properties }: Incoming<"publish">): string {
-    const alias = properties?.topicAlias;
-    if (alias === undefined) return topic;
-    if (topic !== "") this.#aliasesIn.set(alias, topic);
-    const known = this.#aliasesIn.get(alias);
-    if (alias > ALIASES || known === undefined) throw new BrokenPromise(`An alias stands for a topic name: ${alias}`);
-    return known;
-  }
-
   #delivered(packet: Incoming<"publish">): void {
     const { history } = this.#world;
     const { clientId, isHonest, receiveMaximum } = this.profile;
     const identifiers = packet.properties?.subscriptionIdentifier;
     const delivered: Delivered = {
-      topicName: this.#topicNameOf(packet),
+      topicName: this.#aliases.incoming(packet.topic, packet.properties?.topicAlias),
       id: packet.payload.toString(),
       qos: packet.qos,
       dup: packet.dup,

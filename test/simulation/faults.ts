@@ -69,3 +69,16 @@ export function chooseMoreFaults(random: Random | undefined): MoreFaults {
     killSlow: maybe(0.02),
   };
 }
+
+/** What the newest seeds have besides: probability per end of the process. */
+export interface DiskFaults {
+  /** A bit of something stored flips. */
+  readonly flip: number;
+  /** What was being written is torn, and cannot be told from commits that are gone. */
+  readonly torn: number;
+}
+
+export function chooseDiskFaults(random: Random | undefined): DiskFaults {
+  if (random === undefined) return { flip: 0, torn: 0 };
+  return { flip: random.chance(0.5) ? 0.5 : 0, torn: random.chance(0.5) ? 0.3 : 0 };
+}

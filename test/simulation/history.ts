@@ -125,10 +125,20 @@ export class History {
   kills = 0;
   resumes = 0;
   takeovers = 0;
+  damages = 0;
+  /** Clients whose sessions lost something to damage on the disk; and whether nobody knows what else did. */
+  readonly shakenIds: Set<string> = new Set();
+  isShaken = false;
+  /** When that was the last time. */
+  shakenStep = -1;
   #order = new Map<string, number>();
 
   constructor(site: string) {
     this.site = site;
+  }
+
+  isShakenFor(clientId: string): boolean {
+    return this.isShaken || this.shakenIds.has(clientId);
   }
 
   nextOrder(clientId: string, topicName: string, qos: QoS): number {

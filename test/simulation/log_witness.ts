@@ -43,6 +43,7 @@ export class LogWitness {
   readonly #disk: MemoryDisk;
   readonly #byPosition = new Map<number, Logged>();
   readonly #identities = new Map<number, string>();
+  readonly #entries = new Map<number, Entry>();
   readonly #sessions = new Map<number, LoggedSession>();
   /** Position of a message of a share group → number of the member's session that was given it last. */
   readonly #assigned = new Map<number, number>();
@@ -61,6 +62,19 @@ export class LogWitness {
   at(position: number): Logged | undefined {
     this.#settle();
     return this.#byPosition.get(position);
+  }
+
+  /** What was at these positions. */
+  entriesIn(first: number, through: number): readonly Entry[] {
+    this.#settle();
+    // A row may span positions that were never used.
+    return [...this.#entries].flatMap(([position, entry]) => first <= position && position <= through ? [entry] : []);
+  }
+
+  /** The session of a number, if the log knows it. */
+  sessionOf(number: number): LoggedSession | undefined {
+    this.#settle();
+    return this.#sessions.get(number);
   }
 
   /** The member that was given the message last, or undefined: none was, or the log does not know it. */
@@ -113,6 +127,7 @@ export class LogWitness {
   }
 
   #remember(position: number, entry: Entry): void {
+    this.#entries.set(position, entry);
     switch (entry.type) {
       case "message":
         this.#byPosition.set(position, messageOf(position, entry));

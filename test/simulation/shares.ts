@@ -79,7 +79,11 @@ export function sharedOnce(history: History): void {
  * Acknowledged ⇒ some member got it, or the ledger knows. Only QoS 2 may have ended with the session of a member. Returns
  * how many it looked at.
  */
-export function sharedIsDelivered(history: History, losses: readonly Loss[], memberIds: readonly string[]): number {
+export function sharedIsDelivered(
+  history: History,
+  losses: readonly Loss[],
+  { memberIds, excused }: { readonly memberIds: readonly string[]; readonly excused: ReadonlySet<string> },
+): number {
   const names = new Set([STRICT.topicFilter, ...memberIds]);
   const lines = losses.filter(({ clientId }) => names.has(clientId));
   const withMembers = sum(lines.filter(({ reason }) => reason === "share-member-ended"));
@@ -89,7 +93,7 @@ export function sharedIsDelivered(history: History, losses: readonly Loss[], mem
   );
   // After a crash no line tells what a session had that ended with it.
   const missing = asked.filter(({ id, qos, sentStep }) =>
-    history.shared.of(id).length === 0 &&
+    history.shared.of(id).length === 0 && !excused.has(id) &&
     !(history.kills > 0 && qos === 2 && history.shared.endSteps.some((step) => step >= sentStep))
   );
   const inexcusable = missing.filter(({ qos }) => qos === 1);
@@ -107,11 +111,12 @@ export function sharedIsDelivered(history: History, losses: readonly Loss[], mem
  */
 export function sharedBalances(
   history: History,
-  { witness, losses, held }: {
+  { witness, losses, held, excused }: {
     readonly witness: LogWitness;
     readonly losses: readonly Loss[];
     /** Positions that the group or a member still has. */
     readonly held: ReadonlySet<number>;
+    readonly excused: ReadonlySet<string>;
   },
 ): number {
   const published = witness.messages().filter(({ topicName, qos, id }) =>
@@ -119,7 +124,7 @@ export function sharedBalances(
   );
   const missing = new Map<string, string[]>();
   for (const { id, position } of published) {
-    if (history.shared.of(id).length > 0 || held.has(position)) continue;
+    if (history.shared.of(id).length > 0 || held.has(position) || excused.has(id)) continue;
     const member = witness.memberAt(position);
     const isKnown = typeof member === "object" && member.durable;
     if (member !== undefined && !isKnown && history.kills > 0) continue;
@@ -138,7 +143,7 @@ export function sharedBalances(
     if (owner !== STRICT.topicFilter) explained += ids.length;
     requireThat(
       ids.length <= count,
-      "share group: published = delivered + waiting + ledger",
+      "share group published = delivered + waiting + ledger",
       () => `${owner} had ${ids.join(", ")} last; the ledger has ${count} for it`,
     );
   }

@@ -4,7 +4,8 @@
  */
 import assert from "node:assert/strict";
 import { test } from "../support/test.ts";
-import { NOTHING, type RunCounts, simulate, type World } from "./simulation.ts";
+import { NOTHING, type RunCounts } from "./run_counts.ts";
+import { simulate, type World } from "./simulation.ts";
 
 const STEPS = 1_500;
 const FRESH = 20;

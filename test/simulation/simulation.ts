@@ -7,7 +7,6 @@ import { digestOf } from "../support/state_digest.ts";
 import {
   acknowledgedIsDelivered,
   BrokenPromise,
-  ledgerBalances,
   qos2Once,
   requireThat,
   retainedIsLastValue,
@@ -25,10 +24,11 @@ import {
 import type { ClientWorld, Profile } from "./client_profile.ts";
 import { SimClient } from "./clients.ts";
 import type { Faults } from "./faults.ts";
-import { chooseFaults, chooseMoreFaults, type MoreFaults } from "./faults.ts";
+import { chooseDiskFaults, chooseFaults, chooseMoreFaults, type DiskFaults, type MoreFaults } from "./faults.ts";
 import { KafkaSide, ROUTES } from "./kafka_side.ts";
 import { Random } from "./random.ts";
-import { sharedBalances, sharedIsDelivered, sharedOnce, STRICT } from "./shares.ts";
+import { sharedOnce, STRICT } from "./shares.ts";
+import { NOTHING, type RunCounts, sharesHold, watcherBalances } from "./run_counts.ts";
 import { routesOf } from "./sim_process.ts";
 import type { SimTransport } from "./sim_transport.ts";
 import { Site } from "./site.ts";
@@ -44,25 +44,6 @@ export interface RunOptions {
   readonly steps: number;
   /** Lines of the trace to print when it fails. */
   readonly traceLines?: number;
-}
-
-/** How much happened: a run that did nothing fails. */
-export interface RunCounts {
-  deliveries: number;
-  acknowledged: number;
-  checked: number;
-  kills: number;
-  resumes: number;
-  takeovers: number;
-  wills: number;
-  retained: number;
-  /** Deliveries of share groups, and messages of which a second member got a copy. */
-  shared: number;
-  moved: number;
-  /** Records in Kafka, messages that came from there, and records there that were taken back. */
-  records: number;
-  cameDown: number;
-  aborted: number;
 }
 
 export interface RunResult {
@@ -98,6 +79,7 @@ class Simulation {
   readonly #bustle: number;
   readonly #faults: Faults;
   readonly #moreFaults: MoreFaults;
+  readonly #diskFaults: DiskFaults;
   readonly #clock = new VirtualClock();
   readonly #kafka: KafkaSide | undefined;
   readonly #sites: Site[] = [];
@@ -119,6 +101,7 @@ class Simulation {
     this.#bustle = this.#busy?.pick([0, 2, 2, 5]) ?? 0;
     this.#faults = chooseFaults(this.#random);
     this.#moreFaults = chooseMoreFaults(this.#more);
+    this.#diskFaults = chooseDiskFaults(this.#busy);
     this.#kafka = world === "kafka" ? new KafkaSide({ clock: this.#clock, seed, trace: this.trace }) : undefined;
     // The smallest are pressed for space, and take snapshots all the time.
     this.#smallLogBytes = this.#more?.pick([40_000, 12_000, 6_000]) ?? 40_000;
@@ -186,7 +169,7 @@ class Simulation {
       nowMs: () => this.#clock.nowMs(),
       attach: (transport) => site.attach(transport),
       acknowledged: (sent) => {
-        if (this.#kafka !== undefined) acknowledgedIsInKafka(this.#kafka, sent);
+        if (this.#kafka !== undefined) acknowledgedIsInKafka(site, this.#kafka, sent);
       },
       published: (sent) => {
         if (!sent.topicName.startsWith("chat/")) return;
@@ -361,7 +344,8 @@ class Simulation {
   ): Promise<void> {
     const random = this.#random;
     const { history } = site;
-    await site.kill(about.unsynced);
+    const isTorn = about.unsynced === "lost" && this.#busy?.chance(this.#diskFaults.torn) === true;
+    await site.kill(isTorn ? "torn" : about.unsynced);
     for (const { client } of this.#clientsOf(site)) client.gatewayDied();
     history.kills++;
     // Whether a will is due depends now on whether its client is back within the grace.
@@ -375,10 +359,29 @@ class Simulation {
     if (random.chance(0.3)) this.#advance(random.between(0, 20_000));
     site.hold(false);
     await site.compare(about.live);
+    if (this.#busy?.chance(this.#diskFaults.flip) === true) await this.#damage(site, this.#busy);
     while (!site.isRunning) {
       await site.start(this.#more?.chance(0.3) === true ? { dieAfter: this.#more.below(60) } : {});
     }
     this.#lookAtKafka();
+  }
+
+  /** A bit on the disk flips. Clients of whom that took something begin anew, as the promises do for them. */
+  async #damage(site: Site, random: Random): Promise<void> {
+    const shaken = await site.damage(random);
+    if (shaken === undefined) return;
+    const { history } = site;
+    for (const { client } of this.#clientsOf(site)) {
+      const { clientId } = client.profile;
+      if (!shaken.everything && !shaken.clientIds.has(clientId)) continue;
+      client.stateIsLost();
+      history.shakenIds.add(clientId);
+      for (const [id, will] of history.wills) if (will.clientId === clientId) history.wills.delete(id);
+    }
+    history.isShaken ||= shaken.everything;
+    if (shaken.everything) history.shakenStep = this.#step;
+    history.damages++;
+    this.trace.add(`${this.#step} a bit flips on the disk of ${site.name}`);
   }
 
   /** A process whose disk has failed ends, and only such a one. */
@@ -483,23 +486,27 @@ class Simulation {
     const counts: RunCounts = { ...NOTHING, aborted: kafka?.aborted ?? 0, records: kafka?.committed().length ?? 0 };
     for (const site of this.#sites) {
       const { history, losses } = site;
-      counts.checked += acknowledgedIsDelivered(history, losses, { isFull: site.engine.log.full });
+      site.damages.ledgerNames(losses);
+      const excused = site.damages.excusedIds(losses);
+      counts.checked += acknowledgedIsDelivered(history, losses, { isFull: site.engine.log.full, excused });
       qos2Once(history);
-      willOnceIffDue(history, losses, watcherOf(site));
+      if (!history.isShakenFor(watcherOf(site))) {
+        willOnceIffDue(history, losses, { subscriber: watcherOf(site), excused });
+      }
       counts.retained += await this.#checkRetained(site);
-      sharedOnce(history);
-      const memberIds = this.#clientsOf(site).map(({ client }) => client.profile.clientId);
-      counts.checked += sharedIsDelivered(history, losses, memberIds);
-      if (this.#hasShares) {
-        counts.checked += sharedBalances(history, { witness: site.witness, losses, held: site.sharedPlaces() });
+      if (!history.isShaken) sharedOnce(history);
+      if (history.shakenIds.size === 0) {
+        counts.checked += sharesHold(site, { memberIds: this.#memberIds(site), hasShares: this.#hasShares, excused });
       }
       if (kafka !== undefined) {
         downOnce(site, kafka, true);
         routedIsAccountedFor(site, kafka);
         counts.cameDown += site.witness.messages().filter(({ fromKafka }) => fromKafka).length;
       }
-      if (this.#more !== undefined) this.#balance(site);
-      for (const name of ["deliveries", "acknowledged", "kills", "resumes", "takeovers"] as const) {
+      if (this.#more !== undefined && !history.isShakenFor(watcherOf(site))) {
+        watcherBalances(site, watcherOf(site), excused);
+      }
+      for (const name of ["deliveries", "acknowledged", "kills", "resumes", "takeovers", "damages"] as const) {
         counts[name] += history[name];
       }
       counts.wills += history.willsSeen.size;
@@ -511,13 +518,8 @@ class Simulation {
     return counts;
   }
 
-  #balance(site: Site): void {
-    const clientId = watcherOf(site);
-    const incarnation = site.history.incarnations.find((one) => one.clientId === clientId && !one.ended);
-    if (incarnation === undefined) return;
-    const published = site.witness.messages().filter(({ topicName }) => topicName.startsWith("e/")).map(({ id }) => id);
-    const waiting = site.engine.log.state.sessionOf.get(clientId)?.places.count ?? 0;
-    ledgerBalances(incarnation, { published, losses: site.losses, waiting });
+  #memberIds(site: Site): readonly string[] {
+    return this.#clientsOf(site).map(({ client }) => client.profile.clientId);
   }
 
   async #checkRetained(site: Site): Promise<number> {
@@ -528,27 +530,13 @@ class Simulation {
     if (!reader.isConnected) return 0;
     for (const topicFilter of ["r/#", "y/#"]) reader.subscribe(topicFilter, 1, { noLocal: false });
     await this.#calm();
-    retainedIsLastValue(site.history, reader.retainedSeen, this.#mayDrop);
+    if (site.history.isShaken) return 0;
+    // The replay may have found the rows of some damaged.
+    const gone = site.damages.excusedRetained(site.losses);
+    retainedIsLastValue(site.history, reader.retainedSeen, { mayRefuse: this.#mayDrop, gone });
     return reader.retainedSeen.size;
   }
 }
-
-/** Of a run that did nothing. */
-export const NOTHING: RunCounts = {
-  deliveries: 0,
-  acknowledged: 0,
-  checked: 0,
-  kills: 0,
-  resumes: 0,
-  takeovers: 0,
-  wills: 0,
-  retained: 0,
-  shared: 0,
-  moved: 0,
-  records: 0,
-  cameDown: 0,
-  aborted: 0,
-};
 
 function watcherOf({ name }: Site): string {
   return `watcher-${name}`;

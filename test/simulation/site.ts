@@ -11,8 +11,10 @@ import { openLog } from "../../src/log/recovery.ts";
 import type { Loss, Store } from "../../src/ports.ts";
 import { digestOf } from "../support/state_digest.ts";
 import { BrokenPromise } from "./checkers.ts";
+import { Damages, type Shaken } from "./damage.ts";
 import { History } from "./history.ts";
 import { LogWitness } from "./log_witness.ts";
+import type { Random } from "./random.ts";
 import { type ProcessKafka, SimProcess } from "./sim_process.ts";
 import type { SimTransport } from "./sim_transport.ts";
 import { ProcessClock, settle, type VirtualClock, VirtualPlatform } from "./virtual_clock.ts";
@@ -30,6 +32,7 @@ export class Site {
   readonly disk = new MemoryDisk();
   readonly history: History;
   readonly witness: LogWitness = new LogWitness(this.disk);
+  readonly damages: Damages = new Damages(this.disk, this.witness);
   readonly transports: Set<SimTransport> = new Set();
   readonly #options: SiteOptions;
   /** State as of a commit, by the number that the commit has on the disk. */
@@ -37,6 +40,8 @@ export class Site {
   #process: SimProcess | undefined;
   #starts = 0;
   #held = false;
+  /** What was being written when the process died looks like commits that are gone, until there are new ones. */
+  #isTorn = false;
   /** How far its wall clock is ahead. */
   wallAheadMs = 0;
   /** The store failed, and the process must end. */
@@ -106,6 +111,7 @@ export class Site {
       },
     });
     this.#process = process;
+    if (this.#isTorn) this.disk.loseCommitsAtOpen();
     let failure: Error | undefined;
     const opening = process.open().catch((error: unknown) => {
       failure = error instanceof Error ? error : new Error("it failed");
@@ -119,6 +125,8 @@ export class Site {
     if (this.#options.kafka === undefined) await this.quiet();
     await opening;
     if (failure !== undefined) throw failure;
+    this.#isTorn = false;
+    this.damages.startNames(this.engine.damaged);
   }
 
   /** Until nothing is left to do at this instant. */
@@ -158,9 +166,16 @@ export class Site {
     await stopping;
   }
 
+  /** A bit of what is stored flips, while no process runs. */
+  async damage(random: Random): Promise<Shaken | undefined> {
+    this.#digests.clear();
+    return await this.damages.flip(random, { isBound: this.#options.kafka !== undefined });
+  }
+
   /** kill -9, or what is left of a process that has stopped or failed. Its sockets die with it. */
-  async kill(unsynced: "lost" | "kept"): Promise<void> {
-    this.#end(unsynced);
+  async kill(unsynced: "lost" | "kept" | "torn"): Promise<void> {
+    this.#isTorn ||= unsynced === "torn" && this.disk.hasWaitingCommit;
+    this.#end(unsynced === "kept" ? "kept" : "lost");
     await settle();
     for (const transport of this.transports) transport.die();
     this.transports.clear();
