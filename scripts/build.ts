@@ -18,6 +18,7 @@ interface Bundler {
     target: "bun";
     minify: boolean;
     bytecode: boolean;
+    splitting: boolean;
     format: "esm";
     compile: { outfile: string; target?: string; autoloadDotenv: boolean; autoloadBunfig: boolean };
     plugins: { name: string; setup(build: ResolveHook): void }[];
@@ -48,6 +49,8 @@ const result = await bun.build({
   target: "bun",
   minify: true,
   bytecode: true,
+  // What is imported later, the Kafka client, is loaded later.
+  splitting: true,
   // The default with bytecode is CommonJS, which would bake this machine's source paths in: the store's thread would only
   // start where the sources are.
   format: "esm",
