@@ -3,7 +3,7 @@
  * it is and carries its own checksum.
  */
 import assert from "node:assert/strict";
-import { cpSync, existsSync, mkdtempSync, rmSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { crc32 } from "../../src/kafka/crc32.ts";
@@ -14,6 +14,7 @@ import { publish, subscribe } from "../support/packets.ts";
 import { DirectStore } from "./direct_store.ts";
 
 const SUBSCRIBERS = ["s0", "s1", "s2"];
+export const DATABASE = "log.sqlite";
 const ROUNDS = 14;
 const STORE_OPTIONS = { maxBytes: 67_108_864, ballastBytes: 4_096 } as const;
 
@@ -29,6 +30,8 @@ export interface DataImage {
   readonly killed: string;
   readonly sessions: readonly Owed[];
   readonly retained: ReadonlyMap<string, string>;
+  /** The database as it was at the last start. */
+  readonly earlier: Uint8Array;
   /** The next position of the killed one, whose last commit holds a message. */
   readonly nextPosition: number;
 }
@@ -72,8 +75,10 @@ export async function makeImage(random: Random): Promise<DataImage> {
   const builder = new Builder(random);
   await builder.connect(gateway);
   await builder.fill();
+  let earlier = readFileSync(join(live, DATABASE));
   if (random.chance(0.5)) { // so that there are snapshots, and rows that have gone
     await gateway.stop();
+    earlier = readFileSync(join(live, DATABASE));
     ({ gateway } = siteOn(live));
     await gateway.start();
     await builder.connect(gateway);
@@ -84,7 +89,7 @@ export async function makeImage(random: Random): Promise<DataImage> {
   cpSync(live, killed, { recursive: true });
   await gateway.stop();
   cpSync(live, clean, { recursive: true });
-  return { clean, killed, ...builder.result(), nextPosition };
+  return { clean, killed, ...builder.result(), earlier, nextPosition };
 }
 
 class Builder {
