@@ -60,7 +60,7 @@ export const LIMITS = {
   rowBytes: 65_536,
   /** Entries since the oldest snapshot: what a start has to replay, about a second on a small box. */
   tailReplayBytes: 67_108_864,
-  /** A log file up to this size is looked through at every start for rows that are lost without a trace. */
+  /** A log file up to this size is looked through at every start for pages that do not fit together. */
   structureCheckMaxBytes: 67_108_864,
   /**
    * Positions left out when the newest commits are gone from the disk: what they held may be in Kafka or at subscribers.

@@ -85,8 +85,8 @@ export class SqliteDatabase {
   }
 
   /**
-   * A page that counts a row too few loses it without any checksum being wrong. Only a small file is looked through at a
-   * start; `tributary check --data` takes the time for any.
+   * Pages that belong to two tables, or to none, ruin what is written next, though every row may be there yet. Only a small
+   * file is looked through at a start; `tributary check --data` takes the time for any.
    */
   #isBroken(): boolean {
     if (bytesOf(databasePath(this.#directory)) > LIMITS.structureCheckMaxBytes) return false;

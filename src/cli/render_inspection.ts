@@ -33,7 +33,7 @@ export function renderInspection(directory: string, inspection: Inspection): str
   const width = Math.max(...facts.map(([name]) => name.length));
   const lines = facts.map(([name, value]) => `${name.padEnd(width)}  ${value}`);
   const verdict = findings.length === 0
-    ? "sound: every row, session, retained message and value was read, and every checksum is right"
+    ? "sound: every row, session, retained message and value is there, was read, and has the right checksum"
     : `not sound: ${findings.length} damaged`;
   return [...lines, verdict, ""].join("\n");
 }

@@ -154,12 +154,12 @@ test("damage that SQLite itself finds is refused, and no file comes or goes", as
   assert.deepEqual(filesOf(directory), before);
 });
 
-test("a page that loses rows without a trace is told at the start of a small file", async (t) => {
+test("pages that do not fit together are told at the start of a small file", async (t) => {
   const directory = directoryOf(t);
   await fill(directory);
   const path = join(directory, "log.sqlite");
   const bytes = readFileSync(path);
-  // The ledger is no such table, and nothing was ever lost: its page is the last that holds no row.
+  // The page of the ledger, which is empty: nothing was ever lost.
   const leaf = [...bytes.keys()].findLast((at) =>
     at % 4_096 === 0 && bytes[at] === 13 && bytes.readUInt16BE(at + 3) === 0
   );
