@@ -33,26 +33,18 @@ export const PROPERTY = {
   correlationData: 0x09,
   subscriptionIdentifier: 0x0b,
   sessionExpiryInterval: 0x11,
-  assignedClientIdentifier: 0x12,
-  serverKeepAlive: 0x13,
   authenticationMethod: 0x15,
   authenticationData: 0x16,
   requestProblemInformation: 0x17,
   willDelayInterval: 0x18,
   requestResponseInformation: 0x19,
-  responseInformation: 0x1a,
   serverReference: 0x1c,
   reasonString: 0x1f,
   receiveMaximum: 0x21,
   topicAliasMaximum: 0x22,
   topicAlias: 0x23,
-  maximumQoS: 0x24,
-  retainAvailable: 0x25,
   userProperty: 0x26,
   maximumPacketSize: 0x27,
-  wildcardSubscriptionAvailable: 0x28,
-  subscriptionIdentifiersAvailable: 0x29,
-  sharedSubscriptionAvailable: 0x2a,
 } as const;
 
 /** Places of each property, by identifier; the ones only a server may send have none. */
@@ -81,15 +73,15 @@ const PLACES: readonly number[] = placesById([
 /** Types of properties that a client's packet has no use for: read over, so that they can be called misplaced. */
 const MISPLACED_TYPES: Readonly<Record<number, "variableByteInteger" | "byte" | "uint16" | "string">> = {
   [PROPERTY.subscriptionIdentifier]: "variableByteInteger", // 0 is not what is wrong with it
-  [PROPERTY.assignedClientIdentifier]: "string",
-  [PROPERTY.serverKeepAlive]: "uint16",
-  [PROPERTY.responseInformation]: "string",
+  0x12: "string", // Assigned Client Identifier
+  0x13: "uint16", // Server Keep Alive
+  0x1a: "string", // Response Information
   [PROPERTY.serverReference]: "string",
-  [PROPERTY.maximumQoS]: "byte",
-  [PROPERTY.retainAvailable]: "byte",
-  [PROPERTY.wildcardSubscriptionAvailable]: "byte",
-  [PROPERTY.subscriptionIdentifiersAvailable]: "byte",
-  [PROPERTY.sharedSubscriptionAvailable]: "byte",
+  0x24: "byte", // Maximum QoS
+  0x25: "byte", // Retain Available
+  0x28: "byte", // Wildcard Subscription Available
+  0x29: "byte", // Subscription Identifier Available
+  0x2a: "byte", // Shared Subscription Available
 };
 
 function placesById(rows: readonly (readonly [id: number, places: number])[]): readonly number[] {

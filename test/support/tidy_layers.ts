@@ -20,7 +20,7 @@ export const layers: readonly Layer[] = [
   { path: "src/limits.ts", mayImport: ["src/errors.ts"] },
   { path: "src/version.ts", mayImport: [] },
   { path: "src/ports.ts", mayImport: ["src/errors.ts"] },
-  { path: "src/mqtt/", mayImport: ["src/errors.ts", "src/limits.ts"] },
+  { path: "src/mqtt/", mayImport: ["src/errors.ts", "src/limits.ts", "mqtt-packet"] },
   { path: "src/log/", mayImport: [...foundation, "src/mqtt/", "src/telemetry/"] },
   {
     path: "src/gateway/",
@@ -63,6 +63,7 @@ export const layers: readonly Layer[] = [
 
 /** A third-party format lives behind one file, or one folder; nothing else may name the package. */
 export const packageOwners: Readonly<Record<string, RegExp>> = {
+  "mqtt-packet": /^src\/mqtt\/(?:codec|mqtt_packet|other_packets)\w*\.ts$/,
   "@platformatic/kafka": /^src\/kafka\/kafka_package\.ts$/,
   hono: /^src\/http\//,
   valibot: /^src\/(?:config|http)\//,
