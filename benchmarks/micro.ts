@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { table } from "./markdown.ts";
 import { MICRO_CASES } from "./micro/cases.ts";
+import { FLOOR_CASES } from "./micro/floor.ts";
 import { nanosPerOperation } from "./micro/timing.ts";
 
 /** Nanoseconds per operation, by name. */
@@ -43,7 +44,7 @@ function main(): void {
   const figures: Record<string, number> = {};
   const slower: string[] = [];
   const rows: string[][] = [];
-  for (const one of MICRO_CASES.filter(({ name }) => name.includes(values.only))) {
+  for (const one of [...MICRO_CASES, ...FLOOR_CASES].filter(({ name }) => name.includes(values.only))) {
     const nanos = nanosPerOperation(one, { samples: SAMPLES, sampleMs: SAMPLE_MS });
     figures[one.name] = Number(nanos.toPrecision(4));
     const before = baseline[one.name];
