@@ -220,7 +220,9 @@ export class Uplink {
     }
     if (this.#drained) await this.#wakeup.pause(settings.uplinkLingerMs);
     const batch = await this.#make(this.#position);
-    if (batch.taken.length > 0 || batch.blocked !== undefined) return batch;
+    // Rows that cannot be read are passed like what has no route; only a marker behind them lets them go.
+    const isUnreadable = batch.through > this.#position && log.reader.hasRouted(log.state.uplinkThrough + 1);
+    if (batch.taken.length > 0 || batch.blocked !== undefined || isUnreadable) return batch;
     const moved = batch.through > this.#position;
     this.#position = Math.max(this.#position, batch.through);
     if (!moved) await this.#wakeup.idle(LIMITS.kafkaRetryMinMs); // on its way to the disk, or being rewritten there

@@ -204,3 +204,24 @@ test("an acknowledgement for ack=kafka comes when Kafka has the message, also af
   assert.ok((box.reached.at(-1)?.through ?? 0) > last, "what the lost answer spoke of is told after the restart");
   world.check(box);
 });
+
+test("a marker passes a damaged row that is the last one, so that its room is free again", async () => {
+  const world = new EdgeWorld();
+  const box = world.box("plant", { routes: ROUTES });
+  await running(world, box);
+  await world.pass(1_000);
+  box.link.reachable = false;
+  const before = new Set(box.disk.rowFirsts());
+  publishMany(box, 3);
+  await world.pass(1_000);
+  const last = box.durable().at(-1)?.position ?? 0;
+  box.kill();
+  const [row] = box.disk.rowFirsts().filter((first) => !before.has(first));
+  assert.ok(row !== undefined && row <= last && box.disk.flip("row", String(row)));
+  box.link.reachable = true;
+  await running(world, box);
+  await world.until("the marker is behind it", () => box.engine.log.state.uplinkThrough >= last);
+  assert.equal(world.ids().length, 0);
+  const reasons = new Set(box.disk.readLosses(10).map(({ reason }) => reason));
+  assert.deepEqual([...reasons], ["damaged"]);
+});
