@@ -20,9 +20,13 @@ const CODES: Readonly<Record<number, ErrorCode>> = {
   26: "store.damaged", // NOTADB
 };
 
+/** A file that ends within a page: SQLite takes it for an I/O error, but no disk has failed, and it will never be read. */
+const SQLITE_IOERR_SHORT_READ = 522;
+
 /** The primary result code, or undefined: not SQLite's, or Deno, which has none on errors while opening a database. */
 export function sqliteCode(error: unknown): number | undefined {
   if (typeof error !== "object" || error === null || !("errcode" in error)) return undefined;
+  if (error.errcode === SQLITE_IOERR_SHORT_READ) return SQLITE_CORRUPT;
   return typeof error.errcode === "number" ? error.errcode & 255 : undefined;
 }
 

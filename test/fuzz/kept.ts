@@ -11,5 +11,10 @@ export const KEPT_SEEDS: readonly { readonly target: string; readonly seed: numb
   { target: "data", seed: 270, what: "a row whose pages lead nowhere hid all that were read with it" },
   { target: "data", seed: 102_505, what: "a blank first sector of the write-ahead log dropped commits in silence" },
   { target: "data", seed: 1_795_558_217_053, what: "a sound page in the place of another lost rows in silence" },
+  {
+    target: "data",
+    seed: 88_000_318,
+    what: "a file that ended within a page kept all that were read with its last row",
+  },
   { target: "data", seed: 20_000_499, what: "a snapshot that is wrong behind its checksum ended the inspection" },
 ];

@@ -282,6 +282,29 @@ test("a write-ahead log whose first sectors are blank drops commits, and that is
   }
 });
 
+test("a file that ends within a page costs the row that was there, not those read with it", (t) => {
+  const { scratch } = makeImage(t);
+  const database = open(scratch);
+  database.read();
+  const rowOf = (first: number, bytes: number) => ({
+    first,
+    span: 1,
+    routedThrough: 0,
+    body: new Uint8Array(bytes).fill(first),
+  });
+  for (const row of [rowOf(1, 50), rowOf(2, 9_700), rowOf(3, 50)]) database.commit({ ...NOTHING, rows: [row] });
+  database.close();
+  const path = join(scratch, "log.sqlite");
+  truncateSync(path, readFileSync(path).length - 1_000);
+  const again = open(scratch);
+  t.after(() => again.close());
+  again.read();
+  assert.deepEqual(readAllRows(again), {
+    rows: [1, 3],
+    damaged: [{ kind: "row", key: "2", first: 2, span: 1 }],
+  });
+});
+
 /**
  * Where in the file the number of the next page of a large value stands: at the beginning of its pages, and, for the first of
  * them, in the row. All other pages begin with another kind of number.
