@@ -5,6 +5,7 @@
 import { Buffer } from "node:buffer";
 import mqttPacket from "mqtt-packet";
 import type { Packet } from "mqtt-packet";
+import { LIMITS } from "../../src/limits.ts";
 import { publish, subscribe } from "../support/packets.ts";
 import type { QoS } from "../support/packets.ts";
 import {
@@ -83,7 +84,7 @@ export class SimClient {
   /** Connections that it has left behind and that the gateway may still hold. */
   #older: SimTransport[] = [];
   /** When the connection was lost, and how the will of it stands. */
-  #lost: { readonly atMs: number; readonly will: string | undefined } | undefined;
+  #lost: { readonly atMs: number; readonly will: string | undefined; readonly graceMs: number } | undefined;
   /** Values of retained messages got with RETAIN set, for the last check. */
   readonly retainedSeen: Map<string, string> = new Map();
 
@@ -319,9 +320,15 @@ export class SimClient {
     this.#lose(options);
   }
 
-  /** The gateway was killed: whether its wills are void depends on who is back in time. */
-  gatewayDied(): void {
-    if (this.#transport !== undefined) this.#ended("maybe");
+  /**
+   * The gateway was killed. Whether its wills are void depends on who is back in time. `isSure`: everything was durable, so
+   * that those of who is not back are due; the grace begins anew.
+   */
+  gatewayDied({ isSure }: { readonly isSure: boolean }): void {
+    const isDue = isSure && this.isConnected;
+    if (this.#transport !== undefined) this.#ended(isDue ? "must" : "maybe");
+    if (this.#lost === undefined || !isSure) return;
+    this.#lost = { ...this.#lost, atMs: this.#world.nowMs(), graceMs: LIMITS.willGraceMs };
   }
 
   /** Its session may be gone, or lack something: it begins anew, and is owed nothing of what was. */
@@ -358,7 +365,7 @@ export class SimClient {
     if (this.#will !== undefined) {
       this.#world.history.wills.set(this.#will, { id: this.#will, clientId: this.profile.clientId, due: willDue });
     }
-    this.#lost = { atMs: this.#world.nowMs(), will: this.#will };
+    this.#lost = { atMs: this.#world.nowMs(), will: this.#will, graceMs: 0 };
     if (this.isConnected) {
       this.#awaySinceMs = this.#world.nowMs();
       this.#kills = this.#world.history.kills;
@@ -474,15 +481,17 @@ export class SimClient {
 
   /** A will that waits is void when its client is back before the delay is over. */
   #backInTime(): void {
-    const { atMs, will } = this.#lost ?? { atMs: 0, will: undefined };
+    const { atMs, will, graceMs } = this.#lost ?? { atMs: 0, will: undefined, graceMs: 0 };
     const known = will === undefined ? undefined : this.#world.history.wills.get(will);
     const { willDelaySeconds, sessionExpirySeconds } = this.profile;
-    if (known === undefined || willDelaySeconds === 0 || known.due !== "must") return;
+    if (known === undefined || willDelaySeconds + graceMs === 0 || known.due !== "must") return;
     // Its CONNECT may have been heard at once.
     const awayMs = this.#connectedMs - atMs;
     const delayMs = Math.min(willDelaySeconds, sessionExpirySeconds) * 1_000;
     const isSeen = this.#world.history.willsSeen.has(known.id);
-    if (!isSeen && awayMs < delayMs + SLACK_MS) this.#world.history.wills.set(known.id, { ...known, due: "maybe" });
+    if (!isSeen && awayMs < delayMs + graceMs + SLACK_MS) {
+      this.#world.history.wills.set(known.id, { ...known, due: "maybe" });
+    }
   }
 
   #shared(incarnation: Incarnation, delivered: Delivered): void {

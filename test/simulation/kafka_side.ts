@@ -51,6 +51,8 @@ export interface Found {
 export class KafkaSide {
   readonly kafka: SimKafka;
   readonly #random: Random;
+  /** Of the newest seeds. */
+  readonly #busy: Random | undefined;
   readonly #faults: KafkaFaults;
   readonly #trace: Trace;
   /** Of topics that were deleted: as good as there. */
@@ -62,8 +64,11 @@ export class KafkaSide {
   /** Kafka has deleted records which perhaps nobody had read. */
   hasGaps = false;
 
-  constructor(options: { readonly clock: VirtualClock; readonly seed: number; readonly trace: Trace }) {
+  constructor(
+    options: { readonly clock: VirtualClock; readonly seed: number; readonly trace: Trace; readonly isBusy: boolean },
+  ) {
     const random = new Random(options.seed ^ 0x6b61666b);
+    this.#busy = options.isBusy ? new Random(options.seed ^ 0x656e6474) : undefined;
     this.#random = random;
     this.#trace = options.trace;
     this.kafka = new SimKafka(options.clock, { seed: options.seed });
@@ -143,6 +148,8 @@ export class KafkaSide {
     if (random.chance(faults.denied)) this.kafka.denied.add(random.pick(["telemetry", "chat", "commands"]));
     if (random.chance(faults.gaps)) this.#deleteRecords(random.below(2));
     if (random.chance(faults.topicGone)) this.#deleteTopic(random.pick(["telemetry", "commands", "cap-known"]));
+    // Whether the transaction was committed nobody knows then.
+    if (this.#busy?.chance(0.01) === true) link.loseNext("end-transaction", "reply");
     if (random.chance(0.02)) this.mend(sites);
   }
 

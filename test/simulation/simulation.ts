@@ -102,7 +102,14 @@ class Simulation {
     this.#faults = chooseFaults(this.#random);
     this.#moreFaults = chooseMoreFaults(this.#more);
     this.#diskFaults = chooseDiskFaults(this.#busy);
-    this.#kafka = world === "kafka" ? new KafkaSide({ clock: this.#clock, seed, trace: this.trace }) : undefined;
+    this.#kafka = world === "kafka"
+      ? new KafkaSide({
+        clock: this.#clock,
+        seed,
+        trace: this.trace,
+        isBusy: this.#busy !== undefined,
+      })
+      : undefined;
     // The smallest are pressed for space, and take snapshots all the time.
     this.#smallLogBytes = this.#more?.pick([40_000, 12_000, 6_000]) ?? 40_000;
     const groupMs = this.#random.chance(0.2) ? GROUP_MS : 0;
@@ -301,7 +308,7 @@ class Simulation {
       site.expectsFatal = true;
       site.disk.failNextCommit(random.pick(["before-writing", "after-writing"]));
     }
-    if (random.chance(faults.sleep)) this.#advance(random.pick([5_000, 30_000]));
+    if (random.chance(faults.sleep * (this.#busy === undefined ? 1 : 3))) this.#advance(random.pick([5_000, 30_000]));
     if (site.isRunning && site.disk.hasWaitingCommit && random.chance(faults.killSlow)) {
       const unsynced = random.pick(["lost", "lost", "kept"] as const);
       this.trace.add(`${this.#step} kill, unsynced ${unsynced}, a commit is slow`);
@@ -346,14 +353,15 @@ class Simulation {
     const { history } = site;
     const isTorn = about.unsynced === "lost" && this.#busy?.chance(this.#diskFaults.torn) === true;
     await site.kill(isTorn ? "torn" : about.unsynced);
-    for (const { client } of this.#clientsOf(site)) client.gatewayDied();
+    const isSure = this.#busy !== undefined && about.isWhole && !about.isStop;
+    for (const { client } of this.#clientsOf(site)) client.gatewayDied({ isSure });
     history.kills++;
     // Whether a will is due depends now on whether its client is back within the grace.
     // DISCONNECT has no answer: whether it was durable nobody knows, unless everything was. A stop may end the connection
     // before it has come.
     const unsure = about.isWhole && !about.isStop ? ["must"] : ["must", "must-not"];
     for (const [id, will] of history.wills) {
-      if (!unsure.includes(will.due) || history.willsSeen.has(id)) continue;
+      if (isSure || !unsure.includes(will.due) || history.willsSeen.has(id)) continue;
       history.wills.set(id, { ...will, due: "maybe" });
     }
     if (random.chance(0.3)) this.#advance(random.between(0, 20_000));

@@ -84,9 +84,12 @@ export function randomProfile(
 
 export class Workload {
   readonly #options: WorkloadOptions;
+  /** Published to more than other names with routes, so that a limit of its own is reached. */
+  readonly #favourite: string | undefined;
 
   constructor(options: WorkloadOptions) {
     this.#options = options;
+    this.#favourite = options.busy?.pick([undefined, undefined, "d/0", "k/0"]);
   }
 
   /** The watcher stays as it is, so that what it must get is sure. */
@@ -161,7 +164,8 @@ export class Workload {
     } else if (roll < 0.5) this.#unsubscribe(client, random.pick(MORE_FILTERS));
     else if (roll < 0.53) client.sendAgain();
     else if (this.#options.hasKafka) {
-      const topicName = random.pick(["k/0", "k/1", "d/0", "cap/known/a", "cap/nobody/a", "chat/0", "chat/1", "t/x"]);
+      const any = random.pick(["k/0", "k/1", "d/0", "cap/known/a", "cap/nobody/a", "chat/0", "chat/1", "t/x"]);
+      const topicName = this.#favourite !== undefined && random.chance(0.5) ? this.#favourite : any;
       const mark = random.chance(0.05) ? { mark: random.pick([REFUSED, REFUSED_ALWAYS]) } : {};
       client.publish(topicName, random.pick([0, 1, 2, 2]), { ...plain, ...mark });
     } else client.publish(`t/${random.below(4)}`, qos, plain);
