@@ -19,22 +19,23 @@ function recordBytes(record: ProduceRecord): number {
   return bytes;
 }
 
-/** Consecutive runs of at most `maxBytes` each; a record that is larger alone makes a run of its own. */
-export function cut(records: readonly ProduceRecord[], maxBytes: number): readonly (readonly ProduceRecord[])[] {
-  const runs: (readonly ProduceRecord[])[] = [];
+/**
+ * Consecutive runs of at most `maxBytes` each; a record that is larger alone makes a run of its own. Each is measured when it
+ * is asked for: a transaction holds thousands of records.
+ */
+export function* cut(records: readonly ProduceRecord[], maxBytes: number): Generator<readonly ProduceRecord[]> {
   let first = 0;
   let bytes = 0;
   for (const [index, record] of records.entries()) {
     const size = recordBytes(record);
     if (index > first && bytes + size > maxBytes) {
-      runs.push(records.slice(first, index));
+      yield records.slice(first, index);
       first = index;
       bytes = 0;
     }
     bytes += size;
   }
-  if (first < records.length) runs.push(records.slice(first));
-  return runs;
+  if (first < records.length) yield records.slice(first);
 }
 
 export function partitionKey(kafkaTopic: string, partition: number): string {
