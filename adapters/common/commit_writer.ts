@@ -9,7 +9,7 @@ import type { StoreCommit } from "../../src/ports.ts";
 import type { Census, CountedTable, Recount } from "./census.ts";
 import { LossWriter } from "./loss_table.ts";
 import { CENSUS_KEY, COMMITS_GONE_KEY, metaCrc, retainedCrc, rowCrc, sessionCrc } from "./sqlite_schema.ts";
-import { SQLITE_CORRUPT, sqliteCode } from "./store_errors.ts";
+import { isUnreadable } from "./store_errors.ts";
 
 class Irremovable extends Error {
   readonly first: number;
@@ -169,7 +169,7 @@ export class CommitWriter {
             commit.meta.length + commit.losses.length > 0;
   }
 
-  /** Throws Irremovable for a row whose pages lead nowhere. */
+  /** Throws Irremovable for a row whose pages cannot be read. */
   #removeRow(first: number, census: Census): void {
     if (this.#irremovable.has(first)) return;
     try {
@@ -177,7 +177,7 @@ export class CommitWriter {
       this.#statements.removeRow.run(first);
       forget("batch", stored, census);
     } catch (error) {
-      if (sqliteCode(error) !== SQLITE_CORRUPT) throw error;
+      if (!isUnreadable(error)) throw error;
       throw new Irremovable(first, { cause: error });
     }
   }

@@ -22,7 +22,7 @@ import {
 import { readLosses } from "./loss_table.ts";
 import { SqliteReader } from "./sqlite_reader.ts";
 import { APPLICATION_ID, CENSUS_KEY, CREATE_TABLES, FORMAT_VERSION, metaCrc, PAGE_BYTES } from "./sqlite_schema.ts";
-import { SQLITE_CORRUPT, SQLITE_FULL, sqliteCode, storeError } from "./store_errors.ts";
+import { isUnreadable, SQLITE_FULL, sqliteCode, storeError } from "./store_errors.ts";
 import { dropsCommits } from "./write_ahead_log.ts";
 
 export interface SqliteOptions {
@@ -93,7 +93,7 @@ export class SqliteDatabase {
     try {
       return pragma(this.#readConnection, "quick_check(1)") !== "ok";
     } catch (error) {
-      if (sqliteCode(error) !== SQLITE_CORRUPT) throw error;
+      if (!isUnreadable(error)) throw error;
       return true;
     }
   }

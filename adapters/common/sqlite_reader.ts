@@ -7,7 +7,7 @@ import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { RowInfo, RowsRead, StoreDamage, StoredRow, StoreOpened } from "../../src/ports.ts";
 import { Recount } from "./census.ts";
 import { blobOf, CENSUS_KEY, COMMITS_GONE_KEY, metaCrc, retainedCrc, rowCrc, sessionCrc } from "./sqlite_schema.ts";
-import { SQLITE_CORRUPT, sqliteCode } from "./store_errors.ts";
+import { isUnreadable } from "./store_errors.ts";
 
 /** Rows whose sizes are looked up at once. */
 const INFO_PAGE = 4_096;
@@ -194,22 +194,23 @@ export class SqliteReader {
     return end;
   }
 
-  /** One for each; undefined where the pages of a row lead nowhere, for which SQLite refuses all that are read with it. */
+  /** One for each; undefined for a row that cannot be read, for which SQLite refuses all that are read with it. */
   #readRows(infos: readonly RowInfo[]): readonly (Columns | undefined)[] {
     try {
       return this.#rowsBetween.all(infos[0]?.first ?? 0, infos.at(-1)?.first ?? 0);
     } catch (error) {
-      if (sqliteCode(error) !== SQLITE_CORRUPT) throw error;
+      if (!isUnreadable(error)) throw error;
       return infos.map(({ first }) => this.#readRow(first));
     }
   }
 
-  #readRow(first: number): Columns | undefined {
+  /** Looks twice: some errors of a disk pass. */
+  #readRow(first: number, looks = 2): Columns | undefined {
     try {
       return this.#rowAt.get(first);
     } catch (error) {
-      if (sqliteCode(error) !== SQLITE_CORRUPT) throw error;
-      return undefined;
+      if (!isUnreadable(error)) throw error;
+      return looks > 1 ? this.#readRow(first, looks - 1) : undefined;
     }
   }
 

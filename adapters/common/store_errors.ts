@@ -5,7 +5,7 @@
 import { type ErrorCode, TributaryError } from "../../src/errors.ts";
 
 /** Primary result codes (https://sqlite.org/rescode.html). */
-export const SQLITE_CORRUPT = 11;
+const SQLITE_CORRUPT = 11;
 export const SQLITE_FULL = 13;
 const SQLITE_CONSTRAINT = 19;
 const CODES: Readonly<Record<number, ErrorCode>> = {
@@ -20,14 +20,24 @@ const CODES: Readonly<Record<number, ErrorCode>> = {
   26: "store.damaged", // NOTADB
 };
 
-/** A file that ends within a page: SQLite takes it for an I/O error, but no disk has failed, and it will never be read. */
+/** A sector that cannot be read, and a file that ends within a page. */
+const SQLITE_IOERR_READ = 266;
 const SQLITE_IOERR_SHORT_READ = 522;
 
 /** The primary result code, or undefined: not SQLite's, or Deno, which has none on errors while opening a database. */
 export function sqliteCode(error: unknown): number | undefined {
   if (typeof error !== "object" || error === null || !("errcode" in error)) return undefined;
-  if (error.errcode === SQLITE_IOERR_SHORT_READ) return SQLITE_CORRUPT;
+  if (error.errcode === SQLITE_IOERR_SHORT_READ) return SQLITE_CORRUPT; // no disk has failed, and it will never be read
   return typeof error.errcode === "number" ? error.errcode & 255 : undefined;
+}
+
+/**
+ * Something on the disk cannot be read: it costs what was there, and nothing else. A disk that has failed altogether is not
+ * taken for that: what is given up as unreadable is given up in a commit, which such a disk does not take.
+ */
+export function isUnreadable(error: unknown): boolean {
+  return sqliteCode(error) === SQLITE_CORRUPT ||
+    (error instanceof Error && "errcode" in error && error.errcode === SQLITE_IOERR_READ);
 }
 
 /** Another connection has it locked. */
