@@ -183,6 +183,62 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: "    if (page.damaged.length > 0) return { bytes, atMs };\n",
   },
   {
+    name: "a message is delivered without its last byte",
+    file: "src/gateway/delivery.ts",
+    find: "    connection.outbox.publish(\n      message,\n",
+    replace: "    connection.outbox.publish(\n      { ...message, payload: message.payload.subarray(0, -1) },\n",
+  },
+  {
+    name: "a message that is refused is published all the same",
+    file: "src/gateway/publishing.ts",
+    find: "    else if (packet.qos === 0) this.#fromClient(",
+    replace: "    if (packet.qos === 0) this.#fromClient(",
+  },
+  {
+    name: "messages of one publisher overtake each other",
+    file: "src/mqtt/places.ts",
+    find: "    this.#open++;\n    return place;\n",
+    replace:
+      "    this.#open++;\n    const last = this.#positions.length - 1;\n    if (place % 7 === 0 && last > this.#head && this.#positions[last - 1] !== DONE) {\n      for (const list of [this.#positions, this.#deliveries, this.#weights] as unknown[][]) list.push(list.splice(-2, 1)[0]);\n    }\n    return place;\n",
+  },
+  {
+    name: "Subscription Identifiers left out",
+    file: "src/gateway/delivery.ts",
+    find: "version === 5 && options.subscriptionIds.length > 0 ?",
+    replace: "version === 5 && options.subscriptionIds.length > 1 ?",
+  },
+  {
+    name: "DUP on everything",
+    file: "src/gateway/delivery.ts",
+    find: "const dup = qos > 0 && at.place <= session.sentThrough;",
+    replace: "const dup = qos > 0;",
+  },
+  {
+    name: "a member that left goes on getting messages",
+    file: "src/gateway/subscribing.ts",
+    find: "      if (!session.subscriptions.has(topicFilter)) return REASON.noSubscriptionExisted;\n",
+    replace: "      if (session.isShared(topicFilter)) return REASON.success;\n",
+  },
+  {
+    name: "records go up in the wrong order",
+    file: "src/kafka/uplink.ts",
+    find: "    const records = [...batch.records, this.#marker(through)];",
+    replace: "    const records = [...batch.records.toReversed(), this.#marker(through)];",
+  },
+  {
+    name: "markers go back",
+    file: "src/kafka/uplink.ts",
+    find: "    const records = [...batch.records, this.#marker(through)];",
+    replace:
+      "    const back = this.#counts.transactionsCommitted % 3 === 2 ? 60 : 0;\n    const records = [...batch.records, this.#marker(Math.max(1, through - back))];",
+  },
+  {
+    name: "no marker behind a damaged row",
+    file: "src/kafka/uplink.ts",
+    find: " || isUnreadable) return batch;",
+    replace: ") return batch;",
+  },
+  {
     name: "takeover leaves the older connection open",
     file: "src/gateway/connecting.ts",
     find: '    older.disconnect(REASON.sessionTakenOver, "Another connection uses the client identifier");\n',

@@ -144,8 +144,8 @@ export class SimClient {
       this.#forget();
       this.#mustClean = profile.persistent;
     } else if (this.#stored === "no") this.#stored = "maybe";
-    // Of a session that expired unnoticed, and was made anew by a CONNECT without an answer, it would not know.
-    else if (this.#expected() === "maybe") this.#mustClean = profile.persistent;
+    // Of a session that expired, and was made anew by a CONNECT without an answer, it would not know.
+    else if (this.#expected() !== "yes") this.#mustClean = profile.persistent;
     const connect = this.#connectPacket(clean);
     this.#world.trace.add(
       `${this.#world.step()} ${profile.clientId} > connect ${clean ? "clean " : ""}${this.#will ?? ""}`,
@@ -320,15 +320,16 @@ export class SimClient {
     this.#lose(options);
   }
 
-  /**
-   * The gateway was killed. Whether its wills are void depends on who is back in time. `isSure`: everything was durable, so
-   * that those of who is not back are due; the grace begins anew.
-   */
-  gatewayDied({ isSure }: { readonly isSure: boolean }): void {
-    const isDue = isSure && this.isConnected;
-    if (this.#transport !== undefined) this.#ended(isDue ? "must" : "maybe");
-    if (this.#lost === undefined || !isSure) return;
-    this.#lost = { ...this.#lost, atMs: this.#world.nowMs(), graceMs: LIMITS.willGraceMs };
+  /** The gateway was killed: whether its wills are void depends on who is back in time. */
+  gatewayDied(): void {
+    if (this.#transport !== undefined) this.#ended("maybe");
+  }
+
+  /** The gateway runs again, and had lost nothing: wills of who is not back in time are due. */
+  graceBegins(): void {
+    if (this.#lost !== undefined) {
+      this.#lost = { ...this.#lost, atMs: this.#world.nowMs(), graceMs: LIMITS.willGraceMs };
+    }
   }
 
   /** Its session may be gone, or lack something: it begins anew, and is owed nothing of what was. */

@@ -45,8 +45,8 @@ export class LogWitness {
   readonly #identities = new Map<number, string>();
   readonly #entries = new Map<number, Entry>();
   readonly #sessions = new Map<number, LoggedSession>();
-  /** Position of a message of a share group → number of the member's session that was given it last. */
-  readonly #assigned = new Map<number, number>();
+  /** Position of a message of a share group → the member that was given it last. */
+  readonly #assigned = new Map<number, LoggedSession | "unknown">();
   #noted: Noted[] = [];
 
   constructor(disk: MemoryDisk) {
@@ -80,8 +80,7 @@ export class LogWitness {
   /** The member that was given the message last, or undefined: none was, or the log does not know it. */
   memberAt(position: number): LoggedSession | "unknown" | undefined {
     this.#settle();
-    const number = this.#assigned.get(position);
-    return number === undefined ? undefined : this.#sessions.get(number) ?? "unknown";
+    return this.#assigned.get(position);
   }
 
   /** The store of a new process, listened to. What an old one had not got to the disk never will be there. */
@@ -136,7 +135,8 @@ export class LogWitness {
         this.#sessions.set(entry.session, { clientId: entry.clientId, durable: entry.durable });
         return;
       case "share-assigned":
-        this.#assigned.set(entry.position, entry.session);
+        // A session that the log does not know may have had a number that another one gets after a crash.
+        this.#assigned.set(entry.position, this.#sessions.get(entry.session) ?? "unknown");
         return;
       case "share-returned":
         this.#assigned.delete(entry.position);

@@ -84,12 +84,12 @@ export function randomProfile(
 
 export class Workload {
   readonly #options: WorkloadOptions;
-  /** Published to more than other names with routes, so that a limit of its own is reached. */
+  /** What more is done of than of others, so that its own limits are reached. */
   readonly #favourite: string | undefined;
 
   constructor(options: WorkloadOptions) {
     this.#options = options;
-    this.#favourite = options.busy?.pick([undefined, undefined, "d/0", "k/0"]);
+    this.#favourite = options.busy?.pick([undefined, "x/0", "x/1", "$q/1/0", "d/0", "k/0"]);
   }
 
   /** The watcher stays as it is, so that what it must get is sure. */
@@ -104,7 +104,7 @@ export class Workload {
       return;
     }
     if (more?.chance(0.4) === true) return this.#more(client, more);
-    if (hasShares && random.chance(0.6)) return this.#shares(client);
+    if (hasShares && random.chance(this.#favourite === "$q/1/0" ? 0.9 : 0.6)) return this.#shares(client);
     const roll = random.float();
     if (roll < 0.7) {
       const qos: QoS = random.pick([0, 1, 1, 2, 2]);
@@ -148,7 +148,7 @@ export class Workload {
     const roll = random.float();
     const plain = { retain: false, clears: false };
     const qos: QoS = random.pick([1, 2]);
-    if (roll < 0.12) {
+    if (roll < (this.#favourite?.startsWith("x/") === true ? 0.6 : 0.12)) {
       client.publish(`x/${random.below(2)}`, qos, { ...plain, expirySeconds: random.pick([1, 3, 20, 60]) });
     } else if (roll < 0.3 && client.profile.isHonest) client.publish(`e/${random.below(2)}`, 2, plain);
     else if (roll < 0.36) {
@@ -165,7 +165,8 @@ export class Workload {
     else if (roll < 0.53) client.sendAgain();
     else if (this.#options.hasKafka) {
       const any = random.pick(["k/0", "k/1", "d/0", "cap/known/a", "cap/nobody/a", "chat/0", "chat/1", "t/x"]);
-      const topicName = this.#favourite !== undefined && random.chance(0.5) ? this.#favourite : any;
+      const hasRoute = this.#favourite === "d/0" || this.#favourite === "k/0";
+      const topicName = hasRoute && random.chance(0.5) ? this.#favourite : any;
       const mark = random.chance(0.05) ? { mark: random.pick([REFUSED, REFUSED_ALWAYS]) } : {};
       client.publish(topicName, random.pick([0, 1, 2, 2]), { ...plain, ...mark });
     } else client.publish(`t/${random.below(4)}`, qos, plain);
