@@ -294,11 +294,10 @@ export class Delivery {
       connection.loading = false;
       this.pump(connection);
     };
-    log.reader.load(position).then((isThere) => isThere ? goOn() : log.after({ run: goOn }), (error: unknown) => {
-      // The store reports what cannot be read as damage; a rejected read means that it is closed or failing.
-      this.#hub.tell("error", "log.read-failed", `Cannot read the log: ${String(error)}`);
-      connection.loading = false;
-    });
+    log.reader.load(position).then(
+      (isThere) => isThere ? goOn() : log.after({ run: goOn }),
+      () => connection.loading = false, // the log is closed, or has failed and says so itself
+    );
   }
 
   #lose(session: Session, message: Message, reason: LossReason): void {

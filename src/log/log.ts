@@ -93,6 +93,7 @@ export class Log {
     this.state = parts.state;
     this.clock = parts.clock;
     this.reader = parts.reader;
+    this.reader.onFailed = (error) => this.fail(error);
     this.#snapshots = parts.snapshots;
     this.#next = parts.nextPosition;
     this.#committedThrough = parts.nextPosition - 1;

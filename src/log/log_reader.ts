@@ -2,7 +2,7 @@
  * Reading the log while it grows: a message at a position for a subscriber, the next routed messages for the uplink.
  * Serves from memory what it can, else reads whole rows from the store. Never changes anything.
  */
-import type { Store, StoreDamage } from "../ports.ts";
+import type { RowsRead, Store, StoreDamage } from "../ports.ts";
 import { LIMITS } from "../limits.ts";
 import { UnreadableBytes } from "./bytes.ts";
 import type { MessageEntry, RouteChoice } from "./entry.ts";
@@ -43,6 +43,8 @@ export class LogReader {
   readonly #damaged = new Set<number>();
   /** Told about every unreadable row once. */
   onDamage: (damage: StoreDamage) => void = () => {};
+  /** Told when the store fails to read: what waits there could not be delivered, and nobody would know. */
+  onFailed: (error: unknown) => void = () => {};
 
   constructor(parts: { readonly store: Store; readonly space: Space; readonly state: State }) {
     this.#store = parts.store;
@@ -90,7 +92,7 @@ export class LogReader {
   async load(position: number): Promise<boolean> {
     const row = this.#space.rowAt(position);
     if (row === undefined) return true;
-    const { rows, damaged } = await this.#store.readRows(row.first, { maxBytes: LIMITS.readPageBytes });
+    const { rows, damaged } = await this.#readRows(row.first);
     for (const damage of damaged) this.#damage(damage);
     // Behind the asked row first, so that it is the newest in the cache.
     for (const read of rows.toReversed()) {
@@ -156,6 +158,15 @@ export class LogReader {
   async #isReadable(row: Row): Promise<boolean> {
     if (this.#damaged.has(row.first) || this.#cache.has(row.first)) return true;
     return await this.load(row.first);
+  }
+
+  async #readRows(from: number): Promise<RowsRead> {
+    try {
+      return await this.#store.readRows(from, { maxBytes: LIMITS.readPageBytes });
+    } catch (error) {
+      this.onFailed(error);
+      throw error;
+    }
   }
 
   /** Whether anything with a route waits behind the position. */

@@ -196,3 +196,25 @@ test("[MQTT3-3.1.4-2] a second connection of a client identifier closes the firs
   assert.equal(first.isEnded, true);
   assert.equal(second.take("connack")[0]?.reasonCode, 0);
 });
+
+test("a disk that cannot be read ends the gateway, for whoever waits for it: a session, a subscription", async () => {
+  for (const retain of [false, true]) {
+    const gateway = await TestGateway.start();
+    const session = { clientId: "s", clean: false };
+    const absent = await gateway.connect(session);
+    if (!retain) absent.send(subscribe("t", 1));
+    await gateway.quiet();
+    absent.cut();
+    const publisher = await gateway.connect({ clientId: "p" });
+    publisher.send(publish("t", 1, 1, "waits", retain));
+    await gateway.quiet();
+    gateway.kill();
+    await gateway.start();
+    gateway.disk.failNextRead();
+    const back = await gateway.connect(session);
+    if (retain) back.send(subscribe("t", 0));
+    await gateway.quiet();
+    assert.match(String(gateway.fatal), /store\.io|injected|read/, retain ? "retained" : "waiting");
+    assert.equal(back.take("publish").length, 0);
+  }
+});
