@@ -104,6 +104,12 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: "if (isBeingSent(place)) continue;",
   },
   {
+    name: "what a member had with QoS 1 ends with its session",
+    file: "src/gateway/share_groups.ts",
+    find: "      this.#takeBack(session, group, nothing);\n      this.#loseSent",
+    replace: "      this.#loseSent",
+  },
+  {
     name: "a member's end without a ledger line",
     file: "src/gateway/share_groups.ts",
     find: "      this.#loseSent(session, group);\n",

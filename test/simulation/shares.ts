@@ -85,7 +85,9 @@ export function sharedIsDelivered(
   { memberIds, excused }: { readonly memberIds: readonly string[]; readonly excused: ReadonlySet<string> },
 ): number {
   const names = new Set([STRICT.topicFilter, ...memberIds]);
-  const lines = losses.filter(({ clientId }) => names.has(clientId));
+  const lines = losses.filter(({ clientId, topicName }) =>
+    names.has(clientId) && (topicName.startsWith("$q/1/") || topicName === "")
+  );
   const withMembers = sum(lines.filter(({ reason }) => reason === "share-member-ended"));
   const otherwise = sum(lines) - withMembers;
   const asked = [...history.sent.values()].filter(({ topicName, qos, refused, ackedStep }) =>
