@@ -185,8 +185,9 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "a damaged row ends the replay",
     file: "src/log/recovery.ts",
-    find: "    for (const { first, span } of page.damaged) from = Math.max(from, (first ?? 0) + (span ?? 0));\n",
-    replace: "    if (page.damaged.length > 0) return { bytes, atMs };\n",
+    find: "    for (const row of page.rows) {\n",
+    replace:
+      "    for (const row of page.rows.filter(({ first }) => page.damaged.every((one) => first < (one.first ?? 0)))) {\n",
   },
   {
     name: "a message is delivered without its last byte",

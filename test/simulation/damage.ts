@@ -76,6 +76,17 @@ export class Damages {
     return this.#shakenByEntries(this.#witness.entriesIn(row.first, through));
   }
 
+  /** What is sound is kept: a session is there unless its snapshot, or the row that it began in, was hit. */
+  startKeeps(sessions: ReadonlyMap<number, unknown>): void {
+    if (this.#flips.length === 0) return;
+    for (const [number, position] of this.#witness.alive) {
+      const isHit = this.#flips.some(({ kind, key, first, through }) =>
+        kind === "session" ? key === String(number) : kind === "meta" || (first <= position && position <= through)
+      );
+      requireThat(isHit || sessions.has(number), "what is sound is kept", () => `session ${number}, at ${position}`);
+    }
+  }
+
   /** A start names what is damaged, and nothing else; rows outside the tail are named when somebody reads them. */
   startNames(damaged: readonly StoreDamage[]): void {
     for (const { kind, key } of damaged) {

@@ -45,6 +45,8 @@ export class LogWitness {
   readonly #identities = new Map<number, string>();
   readonly #entries = new Map<number, Entry>();
   readonly #sessions = new Map<number, LoggedSession>();
+  /** Durable sessions of clients that have not ended → position at which they were created. */
+  readonly #alive = new Map<number, number>();
   /** Position of a message of a share group → the member that was given it last. */
   readonly #assigned = new Map<number, LoggedSession | "unknown">();
   #noted: Noted[] = [];
@@ -69,6 +71,12 @@ export class LogWitness {
     this.#settle();
     // A row may span positions that were never used.
     return [...this.#entries].flatMap(([position, entry]) => first <= position && position <= through ? [entry] : []);
+  }
+
+  /** Sessions that must be there, and where in the log each began. */
+  get alive(): ReadonlyMap<number, number> {
+    this.#settle();
+    return this.#alive;
   }
 
   /** The session of a number, if the log knows it. */
@@ -133,6 +141,10 @@ export class LogWitness {
         return;
       case "session-created":
         this.#sessions.set(entry.session, { clientId: entry.clientId, durable: entry.durable });
+        if (entry.durable && !entry.clientId.startsWith("\0")) this.#alive.set(entry.session, position);
+        return;
+      case "session-ended":
+        this.#alive.delete(entry.session);
         return;
       case "share-assigned":
         // A session that the log does not know may have had a number that another one gets after a crash.
