@@ -69,22 +69,14 @@ export class Damages {
     this.#flips.push(flip);
     if (row === undefined || through >= tail.tail) this.#fresh = flip;
     requireThat(this.#disk.flip(kind, key), "what is stored can be damaged", () => `${kind} ${key}`);
+    const { state } = await recover(createMemoryStore(this.#disk));
+    this.#disk.kill({ unsynced: "lost" });
+    this.#startKeeps(state.sessions);
     const nobody: Shaken = { clientIds: new Set(), everything: false };
     if (kind === "meta") return { ...nobody, everything: true };
     if (kind === "session") return this.#shakenBy([Number(key)]);
     if (row === undefined || through < tail.tail) return nobody;
     return this.#shakenByEntries(this.#witness.entriesIn(row.first, through));
-  }
-
-  /** What is sound is kept: a session is there unless its snapshot, or the row that it began in, was hit. */
-  startKeeps(sessions: ReadonlyMap<number, unknown>): void {
-    if (this.#flips.length === 0) return;
-    for (const [number, position] of this.#witness.alive) {
-      const isHit = this.#flips.some(({ kind, key, first, through }) =>
-        kind === "session" ? key === String(number) : kind === "meta" || (first <= position && position <= through)
-      );
-      requireThat(isHit || sessions.has(number), "what is sound is kept", () => `session ${number}, at ${position}`);
-    }
   }
 
   /** A start names what is damaged, and nothing else; rows outside the tail are named when somebody reads them. */
@@ -152,5 +144,15 @@ export class Damages {
   #shakenByEntries(entries: readonly Entry[]): Shaken {
     if (entries.some(({ type }) => type === "message")) return { clientIds: new Set(), everything: true };
     return this.#shakenBy(entries.flatMap((entry) => "session" in entry ? [entry.session] : []));
+  }
+
+  /** What is sound is kept: a session is there unless its snapshot, or the row that it began in, was hit. */
+  #startKeeps(sessions: ReadonlyMap<number, unknown>): void {
+    for (const [number, position] of this.#witness.alive) {
+      const isHit = this.#flips.some(({ kind, key, first, through }) =>
+        kind === "session" ? key === String(number) : kind === "meta" || (first <= position && position <= through)
+      );
+      requireThat(isHit || sessions.has(number), "what is sound is kept", () => `session ${number}, at ${position}`);
+    }
   }
 }

@@ -127,7 +127,6 @@ export class Site {
     if (failure !== undefined) throw failure;
     this.#isTorn = false;
     this.damages.startNames(this.engine.damaged);
-    this.damages.startKeeps(this.engine.log.state.sessions);
   }
 
   /** Until nothing is left to do at this instant. */

@@ -6,6 +6,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { conformanceOf, conformanceProblems, idProblems } from "../../scripts/conformance.ts";
+import { MUTATIONS } from "../../scripts/simulation_mutations.ts";
 import { NOT_APPLICABLE } from "../conformance/not_applicable.ts";
 import { test } from "../support/test.ts";
 import { importsOf, layerProblems, layers, packageOwners } from "../support/tidy_layers.ts";
@@ -267,4 +268,36 @@ test("tidy: every normative statement has its line and a test named after it, or
   const problems = conformanceProblems(conformance);
   assert.ok(problems.length === 0, `\n${problems.join("\n")}`);
   assert.equal(statements.size, 392);
+});
+
+/** Exported functions and classes of the simulation that may find a promise broken. */
+function checkers(): string[] {
+  const sources = [...files].filter(([path]) => /^test\/simulation\/(?:checkers\w*|shares|damage)\.ts$/.test(path));
+  return sources.flatMap(([, text]) =>
+    text.split(/^(?=export )/m).flatMap((part) => {
+      const name = /^export (?:function|class) (\w+)/.exec(part)?.[1];
+      return name === undefined || name === "requireThat" || !part.includes("requireThat(") ? [] : [name];
+    })
+  );
+}
+
+test("tidy: every checker of the simulation is in the table, with faults of the script that break it", () => {
+  const rows = /## What the simulation asks\n(.*?)\n## /s.exec(files.get("docs/reliability.md") ?? "")?.[1]
+    ?.split("\n").filter((line) => line.startsWith("| ")).slice(2).map((line) =>
+      line.split("|").map((cell) => cell.trim())
+    );
+  assert.ok(rows !== undefined && rows.length > 25);
+  const faults = new Set(MUTATIONS.map(({ name }) => name));
+  for (const [, promise, , breaking = ""] of rows) {
+    const names = breaking.split(", ");
+    assert.deepEqual(names.filter((name) => !faults.has(name)), [], `${promise}: no such fault`);
+  }
+  const asked = rows.map(([, , checker = ""]) => /\[(.+?)\]/.exec(checker)?.[1]);
+  assert.deepEqual(checkers().filter((name) => !asked.includes(name)), [], "a checker without a row");
+});
+
+test("tidy: every fault of the script is in the table of the last run", () => {
+  const section = /## Mutations\n(.*?)\n## /s.exec(files.get("docs/reliability.md") ?? "")?.[1] ?? "";
+  const recorded = [...section.matchAll(/^\| (.+?) +\| +\d+ +\|/gm)].map(([, name]) => name);
+  assert.deepEqual(MUTATIONS.map(({ name }) => name).filter((name) => !recorded.includes(name)), []);
 });
