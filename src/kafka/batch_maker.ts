@@ -22,7 +22,8 @@ export interface NextBatch {
   /** Everything up to here is in Kafka, or in the batch before. */
   readonly after: number;
   readonly maxBytes: number;
-  readonly timestampMaxMs: number;
+  /** As in the context of a batch. */
+  readonly timestampMaxMs: () => number;
 }
 
 export interface MadeBatch extends UplinkBatch {

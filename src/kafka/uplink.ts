@@ -237,7 +237,8 @@ export class Uplink {
   }
 
   async #make(after: number): Promise<MadeBatch> {
-    const timestampMaxMs = this.#parts.platform.clock.wallMs() - this.#clockAheadMs;
+    // Asked for every record: while a batch is made, messages come in that belong to it.
+    const timestampMaxMs = (): number => this.#parts.platform.clock.wallMs() - this.#clockAheadMs;
     return await this.#maker.make({ after, maxBytes: this.#size.bytes, timestampMaxMs });
   }
 

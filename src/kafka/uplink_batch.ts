@@ -22,7 +22,8 @@ export interface BatchContext {
   readonly refusals: Refusals;
   /** Given up for lack of space, where the route allows it. */
   readonly isDropped: (position: number) => boolean;
-  readonly timestampMaxMs: number;
+  /** The latest timestamp that Kafka takes now. */
+  readonly timestampMaxMs: () => number;
 }
 
 /** A message that goes nowhere but into the loss ledger. */
@@ -177,6 +178,6 @@ function recordOf(
     partition: way.partition,
     reply: responseTopic === undefined ? undefined : context.routes.replyTo(responseTopic),
     timestampMinMs: 0,
-    timestampMaxMs: context.timestampMaxMs,
+    timestampMaxMs: context.timestampMaxMs(),
   });
 }

@@ -40,7 +40,7 @@ for (
     const { engine: { log }, routes, site } = box;
     const maker = new BatchMaker({ log, platform: { afterTurn }, site, routes, book, refusals: new Refusals() });
     const maxBytes = LIMITS.transactionMaxBytes;
-    const batch = await world.run(maker.make({ after: 0, maxBytes, timestampMaxMs: 1e15 }));
+    const batch = await world.run(maker.make({ after: 0, maxBytes, timestampMaxMs: () => 1e15 }));
     assert.equal(batch.records.length, MESSAGES);
     assert.equal(batch.isAll, true);
     assert.ok(turns >= turnsMin, `${turns} turns`);

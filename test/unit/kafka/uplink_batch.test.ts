@@ -60,7 +60,7 @@ async function context(
     book,
     refusals: new Refusals(),
     isDropped: () => false,
-    timestampMaxMs: 1e12,
+    timestampMaxMs: () => 1e12,
     ...options,
   };
 }
@@ -82,6 +82,17 @@ test("a whole page ends where the page ends, behind positions without a route", 
   assert.equal(batch.through, 20);
   const origins = batch.records.map(({ headers }) => decoder.decode(headers.at(-1)?.[1] ?? new Uint8Array()));
   assert.match(origins.join(" "), /^s\/e\/9\/[0-9a-f]{8} s\/f\/12\/[0-9a-f]{8}$/);
+});
+
+test("what comes in while a batch is made keeps its time, a page behind the first too", async () => {
+  let nowMs = 4_000;
+  const batch = new BatchInMaking(0, await context({ timestampMaxMs: () => nowMs }));
+  batch.add({ messages: [routed(1)], through: 1 }); // received at 5,000, which Kafka would not take yet
+  nowMs = 5_000;
+  batch.add({ messages: [routed(2)], through: 2 });
+  const { records } = batch.finish();
+  assert.deepEqual(records.map(({ timestampMs }) => timestampMs), [4_000, 5_000]);
+  assert.deepEqual(records.map(({ headers }) => headers.some(([name]) => name === "mqtt-received")), [true, false]);
 });
 
 test("the order of one key is one partition", async () => {
