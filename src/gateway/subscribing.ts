@@ -1,7 +1,6 @@
 /** SUBSCRIBE and UNSUBSCRIBE: what is granted, and the answer after the commit. Retained messages follow (retained.ts). */
 import type { QoS } from "../mqtt/message.ts";
 import type { SubscribePacket, SubscriptionRequest, UnsubscribePacket } from "../mqtt/packet.ts";
-
 import { ProtocolError, REASON } from "../mqtt/reason_codes.ts";
 import type { Session } from "../mqtt/session.ts";
 import { isDeeperThan, parseSharedFilter } from "../mqtt/topics.ts";

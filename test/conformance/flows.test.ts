@@ -168,6 +168,28 @@ test("[MQTT5-4.3.3-7] a message with QoS 2 that may expire is not sent before th
   assert.equal(seen.indexOf("sent"), 2, "behind the commit of the message and that of its begin");
 });
 
+test("[MQTT5-4.3.3-7] nor when an acknowledgement makes room meanwhile", async () => {
+  const gateway = await TestGateway.start();
+  const properties = { sessionExpiryInterval: 1_000 };
+  const reader = await gateway.connect({ clientId: "r", protocolVersion: 5, clean: false, properties });
+  reader.send(subscribe("t", 2));
+  const client = await gateway.connect({ clientId: "p", protocolVersion: 5 });
+  client.send(publish("t", 1, 1, "before"));
+  await gateway.quiet();
+  const messageId = reader.take("publish")[0]?.messageId ?? 0;
+  gateway.disk.hold();
+  client.send(publish("t", 2, 2, "x", { properties: { messageExpiryInterval: 5 } }));
+  await gateway.quiet();
+  gateway.disk.releaseOne(); // the message is durable; what says that it begins waits
+  await gateway.quiet();
+  reader.send({ cmd: "puback", messageId });
+  await gateway.quiet();
+  assert.deepEqual(reader.take("publish"), []);
+  gateway.disk.release();
+  await gateway.quiet();
+  assert.deepEqual(texts(reader.take("publish")), ["t=x"]);
+});
+
 test("[MQTT3-3.3.1-2] [MQTT3-4.3.1-1] [MQTT5-3.3.1-2] [MQTT5-4.3.1-1] QoS 0 goes out with QoS 0 and DUP 0, once", () =>
   inBothVersions(async (site) => {
     const reader = await site.subscriber("r", "t", 2);
