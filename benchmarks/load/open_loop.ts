@@ -5,7 +5,7 @@
 
 import { performance } from "node:perf_hooks";
 import { Histogram } from "../histogram.ts";
-import { cpuMicros } from "../process_figures.ts";
+import { cpuMicros, writtenBytes } from "../process_figures.ts";
 import { Client } from "./client.ts";
 import { inBatches, moment, nowMs, pause, until } from "./pace.ts";
 import { type PublishTemplate, publishTemplate } from "./packets.ts";
@@ -90,6 +90,7 @@ class OpenLoop {
     const sending = this.#sendFrom(startMs);
     await pause(this.#from - nowMs());
     const before = { broker: cpuMicros(target.brokerPid), own: cpuMicros(process.pid), ms: performance.now() };
+    const writtenBefore = writtenBytes(target.brokerPid);
     await sending;
     const seconds = (performance.now() - before.ms) / 1_000;
     const brokerCpuMicros = cpuMicros(target.brokerPid) - before.broker;
@@ -101,6 +102,7 @@ class OpenLoop {
         (subscribers !== "present" || this.#tallies[index]?.received === sender.sent)
       );
     await until(isDone, DRAIN_MS);
+    const brokerWrittenBytes = writtenBytes(target.brokerPid) - writtenBefore;
     const faults = this.#tallies.map((tally, index) => faultsOf([tally], [sent[index] ?? 0]));
     return {
       kind: "open",
@@ -109,6 +111,7 @@ class OpenLoop {
       seconds,
       brokerCpuMicros,
       loadCpuMicros,
+      brokerWrittenBytes,
       latency: this.#latency.percentiles(),
       lateness: this.#lateness.percentiles(),
       lost: faults.reduce((sum, of) => sum + of.lost, 0),

@@ -113,6 +113,8 @@ export interface OpenResult extends Faults {
   readonly seconds: number;
   readonly brokerCpuMicros: number;
   readonly loadCpuMicros: number;
+  /** From the first message to the last acknowledgement: without connecting, subscribing and leaving. */
+  readonly brokerWrittenBytes: number;
   /** Milliseconds from the moment a message was due to its delivery; without subscribers, to its acknowledgement. */
   readonly latency: Percentiles;
   /** Milliseconds from the moment a message was due to the write: what the generator itself was late. */
