@@ -6,10 +6,45 @@
 import { levelEnd, LevelNode, ownedLevel } from "./level_node.ts";
 import { hasWildcard, topicMatches } from "./topics.ts";
 
-/** Entries of one filter: an array while small, a Set beyond, so that 100,000 subscribers of one filter can leave. */
-type Bucket<T> = T[] | Set<T>;
+/**
+ * Entries of one filter: an array while few, never changed but replaced, so that it can be the result of every name that
+ * only this filter matches; beyond, a Set, so that 100,000 subscribers of one filter can leave.
+ */
+type Bucket<T> = readonly T[] | ManyEntries<T>;
 
 const BUCKET_ARRAY_MAX = 16;
+
+class ManyEntries<T> {
+  readonly #entries: Set<T>;
+  /** For the names matched until the next change. */
+  #list: readonly T[] | undefined;
+
+  constructor(entries: readonly T[]) {
+    this.#entries = new Set(entries);
+  }
+
+  get list(): readonly T[] {
+    this.#list ??= [...this.#entries];
+    return this.#list;
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  add(entry: T): boolean {
+    if (this.#entries.has(entry)) return false;
+    this.#entries.add(entry);
+    this.#list = undefined;
+    return true;
+  }
+
+  delete(entry: T): boolean {
+    if (!this.#entries.delete(entry)) return false;
+    this.#list = undefined;
+    return true;
+  }
+}
 
 /** A cached result that missed at most this many changes is checked against their filters instead of built again. */
 const JOURNAL_CHANGES = 64;
@@ -55,6 +90,9 @@ export class FilterTree<T> {
   #young = new Map<string, CachedMatch<T>>();
   #old = new Map<string, CachedMatch<T>>();
   #youngWeight = 0;
+  /** Nodes reached while matching, kept from name to name: a new array for each level is most of what a match costs. */
+  readonly #frontier: FilterNode<T>[] = [];
+  readonly #next: FilterNode<T>[] = [];
 
   /** How many pairs there are. */
   get size(): number {
@@ -106,7 +144,8 @@ export class FilterTree<T> {
 
   /**
    * The entries of all filters that match the name, once per matching filter. The order is not specified, but the same
-   * for the same calls. The array is never changed afterwards; it must not be changed by the caller.
+   * for the same calls. The array is never changed afterwards; it must not be changed by the caller. Names that one and
+   * the same filter matches, and no other, have the same array.
    */
   match(topicName: string): readonly T[] {
     let cached = this.#young.get(topicName);
@@ -160,32 +199,38 @@ export class FilterTree<T> {
   }
 
   #collect(topicName: string): readonly T[] {
-    const found: T[] = [];
+    const found: (readonly T[])[] = [];
     append(found, this.#exact.get(topicName)); // [MQTT3-4.7.3-4] [MQTT5-4.7.3-4]
-    let frontier: FilterNode<T>[] = [this.#root];
+    let frontier = this.#frontier;
+    let next = this.#next;
+    let reached = 1;
+    frontier[0] = this.#root;
     // [MQTT3-4.7.2-1] [MQTT5-4.7.2-1]: a leading wildcard does not see names that start with $.
     let wildcards = !topicName.startsWith("$");
-    for (let start = 0; start <= topicName.length && frontier.length > 0;) {
+    for (let start = 0; start <= topicName.length && reached > 0;) {
       const end = levelEnd(topicName, start);
       const level = topicName.slice(start, end);
-      const next: FilterNode<T>[] = [];
-      for (const node of frontier) {
+      let nextReached = 0;
+      for (let index = 0; index < reached; index++) {
+        const node = frontier[index];
+        if (node === undefined) continue;
         if (wildcards) {
           append(found, node.below);
-          if (node.plus !== undefined) next.push(node.plus);
+          if (node.plus !== undefined) next[nextReached++] = node.plus;
         }
         const child = node.getChild(level);
-        if (child !== undefined) next.push(child);
+        if (child !== undefined) next[nextReached++] = child;
       }
       wildcards = true;
-      frontier = next;
+      [frontier, next] = [next, frontier];
+      reached = nextReached;
       start = end + 1;
     }
-    for (const node of frontier) {
-      append(found, node.here);
-      append(found, node.below); // "sport/#" matches "sport" too.
+    for (let index = 0; index < reached; index++) {
+      append(found, frontier[index]?.here);
+      append(found, frontier[index]?.below); // "sport/#" matches "sport" too.
     }
-    return found.length === 0 ? NOTHING : found;
+    return found.length > 1 ? found.flat() : found[0] ?? NOTHING;
   }
 
   /** The node of the filter's path, created where missing; `below` if the filter ends with #. */
@@ -211,9 +256,12 @@ export class FilterTree<T> {
   }
 
   #removeExact(topicFilter: string, entry: T): boolean {
-    const bucket = this.#exact.get(topicFilter);
-    if (bucket === undefined || !dropEntry(bucket, entry)) return false;
-    if (entryCount(bucket) === 0) {
+    const before = this.#exact.get(topicFilter);
+    const after = withoutEntry(before, entry);
+    if (after === undefined) return false;
+    if (entryCount(after) > 0) {
+      if (after !== before) this.#exact.set(topicFilter, after);
+    } else {
       this.#exact.delete(topicFilter);
       this.#filterCount--;
     }
@@ -235,12 +283,13 @@ export class FilterTree<T> {
       node = child;
       start = end + 1;
     }
-    const bucket = below ? node.below : node.here;
-    if (bucket === undefined || !dropEntry(bucket, entry)) return false;
-    if (entryCount(bucket) > 0) return true;
+    const after = withoutEntry(below ? node.below : node.here, entry);
+    if (after === undefined) return false;
+    const kept = entryCount(after) > 0 ? after : undefined;
+    if (below) node.below = kept;
+    else node.here = kept;
+    if (kept !== undefined) return true;
     this.#filterCount--;
-    if (below) node.below = undefined;
-    else node.here = undefined;
     for (let step = path.pop(); step !== undefined && node.isEmpty; step = path.pop()) {
       if (step.level === "+") step.node.plus = undefined;
       else step.node.deleteChild(step.level);
@@ -257,29 +306,23 @@ function isLevel(topicFilter: string, start: number, end: number, wildcard: "+" 
 /** The bucket with the entry added, undefined if it held it already. */
 function withEntry<T>(bucket: Bucket<T> | undefined, entry: T): Bucket<T> | undefined {
   if (bucket === undefined) return [entry];
-  if (bucket instanceof Set) {
-    if (bucket.has(entry)) return undefined;
-    bucket.add(entry);
-    return bucket;
-  }
+  if (bucket instanceof ManyEntries) return bucket.add(entry) ? bucket : undefined;
   if (bucket.includes(entry)) return undefined;
-  bucket.push(entry);
-  return bucket.length > BUCKET_ARRAY_MAX ? new Set(bucket) : bucket;
+  const after = [...bucket, entry];
+  return after.length > BUCKET_ARRAY_MAX ? new ManyEntries(after) : after;
 }
 
-function dropEntry<T>(bucket: Bucket<T>, entry: T): boolean {
-  if (bucket instanceof Set) return bucket.delete(entry);
-  const at = bucket.indexOf(entry);
-  if (at < 0) return false;
-  bucket.splice(at, 1);
-  return true;
+/** The bucket without the entry, undefined if it did not hold it. */
+function withoutEntry<T>(bucket: Bucket<T> | undefined, entry: T): Bucket<T> | undefined {
+  if (bucket === undefined) return undefined;
+  if (bucket instanceof ManyEntries) return bucket.delete(entry) ? bucket : undefined;
+  return bucket.includes(entry) ? bucket.filter((other) => other !== entry) : undefined;
 }
 
 function entryCount<T>(bucket: Bucket<T>): number {
-  return bucket instanceof Set ? bucket.size : bucket.length;
+  return bucket instanceof ManyEntries ? bucket.size : bucket.length;
 }
 
-function append<T>(found: T[], bucket: Bucket<T> | undefined): void {
-  if (bucket === undefined) return;
-  for (const entry of bucket) found.push(entry);
+function append<T>(found: (readonly T[])[], bucket: Bucket<T> | undefined): void {
+  if (bucket !== undefined) found.push(bucket instanceof ManyEntries ? bucket.list : bucket);
 }

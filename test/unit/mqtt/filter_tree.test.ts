@@ -133,3 +133,24 @@ test("65,535 levels neither overflow the stack nor take long", () => {
   assert.ok(tree.remove(wildcards, second));
   assert.equal(tree.size, 0);
 });
+
+test("names that only one filter matches have the same result, which no later change touches", () => {
+  for (const subscribers of [1, 17]) {
+    const tree = new FilterTree<Entry>();
+    for (const entry of ENTRIES.slice(0, subscribers)) tree.add("plant/+/state", entry);
+    const before = tree.match("plant/1/state");
+    assert.equal(tree.match("plant/2/state"), before);
+    const [first] = ENTRIES;
+    const last = ENTRIES.at(-1);
+    assert.ok(first !== undefined && last !== undefined);
+    tree.add("plant/+/state", last);
+    assert.equal(before.length, subscribers);
+    assert.ok(tree.match("plant/3/state").includes(last));
+    const meanwhile = tree.match("plant/3/state");
+    tree.remove("plant/+/state", first);
+    assert.ok(meanwhile.includes(first));
+    assert.ok(!tree.match("plant/3/state").includes(first));
+    tree.add("plant/#", first);
+    assert.equal(tree.match("plant/3/state").length, subscribers + 1);
+  }
+});
