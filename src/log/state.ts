@@ -15,6 +15,7 @@ import type { DownlinkPosition, DroppedRange, Entry, Epoch, MessageEntry } from 
 import type { Holds } from "./queues.ts";
 import { Queues } from "./queues.ts";
 import { retainedBytes, RetainedValues } from "./retained_values.ts";
+import { ShareFold } from "./share_fold.ts";
 
 /** What snapshots are taken of besides sessions and retained messages: positions and epochs. */
 export type Edge = "edge";
@@ -30,15 +31,6 @@ export function effectiveQoS(published: QoS, granted: QoS): QoS {
 }
 
 const NOBODY: readonly Receiver[] = [];
-
-/** How a share group holds messages: as published. What its members get is said when they get it. */
-const GROUP_DELIVERY: Delivery = {
-  qos: 2,
-  retainAsPublished: true,
-  subscriptionIds: [],
-  retained: false,
-  shared: undefined,
-};
 
 export class State {
   readonly sessions: Map<number, Session> = new Map();
@@ -66,10 +58,13 @@ export class State {
 
   readonly #holds: Holds;
   readonly #queues: Queues;
+  readonly #shares: ShareFold;
 
   constructor(holds: Holds) {
     this.#holds = holds;
     this.#queues = new Queues(holds);
+    const changed = (session: Session, position: number): void => this.#markDirty(session, position);
+    this.#shares = new ShareFold({ sessions: this.sessions, queues: this.#queues, changed });
   }
 
   /** Places of all sessions. */
@@ -86,10 +81,10 @@ export class State {
         this.#created(position, entry);
         return NOBODY;
       case "share-assigned":
-        this.#assigned(position, entry);
+        this.#shares.assigned(position, entry);
         return NOBODY;
       case "share-returned":
-        this.#returned(position, entry);
+        this.#shares.returned(position, entry);
         return NOBODY;
       case "uplink":
       case "dropped":
@@ -291,35 +286,6 @@ export class State {
       session.sharedCount--;
       this.memberships--;
     } else this.subscriptions.remove(topicFilter, subscription); // [MQTT3-3.10.4-2] [MQTT5-3.10.4-2]
-  }
-
-  /** Member and group come from snapshots of different age: each takes its part of the entry by itself. */
-  #assigned(at: number, entry: Extract<Entry, { type: "share-assigned" }>): void {
-    const { position, delivery, qos, bytes } = entry;
-    const member = this.sessions.get(entry.session);
-    // The log holds no subscriptions of a session that is not durable, and nothing of what it completed.
-    const isKnown = member !== undefined && at > member.asOf && (member.durable || member.sharedCount > 0);
-    if (isKnown) {
-      this.#queues.take(member, position, { delivery, qos, bytes });
-      this.#markDirty(member, at);
-    }
-    const group = this.sessions.get(entry.group);
-    if (group === undefined || at <= group.asOf || entry.lent) return;
-    this.#queues.complete(group, entry.place);
-    this.#markDirty(group, at);
-  }
-
-  #returned(at: number, entry: Extract<Entry, { type: "share-returned" }>): void {
-    const { position, qos, bytes } = entry;
-    const group = this.sessions.get(entry.group);
-    if (group !== undefined && at > group.asOf && !entry.lent) {
-      this.#queues.take(group, position, { delivery: GROUP_DELIVERY, qos, bytes });
-      this.#markDirty(group, at);
-    }
-    const member = this.sessions.get(entry.session);
-    if (member === undefined || at <= member.asOf) return;
-    this.#queues.complete(member, entry.place);
-    this.#markDirty(member, at);
   }
 
   #retainedPage(session: Session, entry: Extract<Entry, { type: "retained-page" }>): void {
