@@ -28,6 +28,7 @@ interface ListenContext extends NetworkTimeouts {
 
 /** Closes surplus connections before anybody sees them, TLS handshakes under way included. */
 function limitConnections(server: TcpServer, count: ListenContext["count"], connectionsMax: number): void {
+  const closed = (): void => void count.open--;
   // On Node and Deno a TLS server shows the raw socket here, on Bun the TLS socket; each closes with its connection.
   server.prependListener("connection", (net: NetSocket) => {
     if (count.open >= connectionsMax) {
@@ -35,7 +36,7 @@ function limitConnections(server: TcpServer, count: ListenContext["count"], conn
       return;
     }
     count.open++;
-    net.once("close", () => void count.open--);
+    net.on("close", closed); // comes once
   });
 }
 

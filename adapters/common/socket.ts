@@ -5,7 +5,7 @@
 import type { Socket as NetSocket } from "node:net";
 import { LIMITS } from "../../src/limits.ts";
 import type { PeerTls, Socket } from "../../src/ports.ts";
-import { type ByteSink, type ByteSource, createEnding, type Ending, readableOf, writableOf } from "./byte_streams.ts";
+import { ByteStreams, type Carrier } from "./byte_streams.ts";
 
 /** Who is on the other side; undefined when the peer has gone before anyone looked. */
 function peerOf(net: NetSocket, tls: PeerTls | undefined): Socket["peer"] | undefined {
@@ -16,56 +16,67 @@ function peerOf(net: NetSocket, tls: PeerTls | undefined): Socket["peer"] | unde
   return tls === undefined ? { address, port: remotePort } : { address, port: remotePort, tls };
 }
 
-function sourceOf(net: NetSocket): ByteSource {
-  return {
-    start(take, end): void {
-      net.on("data", take);
-      net.on("end", end);
-    },
-    pause: () => void net.pause(),
-    resume: () => void net.resume(),
-  };
-}
-
-function sinkOf(net: NetSocket): ByteSink {
-  return {
-    start: (drained) => void net.on("drain", drained),
-    write: (chunk) => net.write(chunk),
-    end: (done) => void net.end(done),
-    destroy: () => void net.destroy(),
-  };
-}
-
-/** What carries bytes over a connection. */
-export interface Carrier {
-  readonly source: ByteSource;
-  readonly sink: ByteSink;
-  abort(): void;
-}
-
-/** The socket port over a connection, by what `carry` makes of it. Undefined, and destroyed, if the peer has already gone. */
-export function socketOver(
-  net: NetSocket,
-  tls: PeerTls | undefined,
-  carry: (ending: Ending) => Carrier,
-): Socket | undefined {
-  const ending = createEnding();
-  // First of all: an error nobody listens to ends the process.
-  net.on("error", ending.fail);
+/**
+ * Makes an accepted connection ready to be served, and tells who is there. Undefined, and destroyed, if the peer has
+ * already gone.
+ */
+export function prepare(net: NetSocket, tls: PeerTls | undefined): Socket["peer"] | undefined {
   const peer = peerOf(net, tls);
   if (peer === undefined) {
+    net.on("error", () => undefined); // an error nobody listens to ends the process
     net.destroy();
     return undefined;
   }
   net.setNoDelay(true);
   net.setKeepAlive(true, LIMITS.socketProbeMs); // on the socket: Deno ignores the server's option
-  const carrier = carry(ending);
-  return {
-    readable: readableOf(carrier.source, ending),
-    writable: writableOf(carrier.sink, ending),
-    peer,
-    abort: () => carrier.abort(),
-  };
+  return peer;
+}
+
+class NetConnection implements Socket, Carrier {
+  readonly #net: NetSocket;
+  readonly #streams: ByteStreams;
+  readonly peer: Socket["peer"];
+  readonly readable: ReadableStream<Uint8Array>;
+  readonly writable: WritableStream<Uint8Array>;
+
+  constructor(net: NetSocket, peer: Socket["peer"]) {
+    const streams = new ByteStreams(this);
+    this.#net = net;
+    this.#streams = streams;
+    this.peer = peer;
+    this.readable = streams.readable;
+    this.writable = streams.writable;
+    net.on("error", (error) => streams.fail(error));
+    net.on("data", (read: Uint8Array) => streams.take(read));
+    net.on("end", () => streams.end());
+    net.on("drain", () => streams.drained());
+    net.on("close", () => streams.fail(new Error("The connection is closed")));
+  }
+
+  abort(): void {
+    this.#streams.fail(new Error("The connection was aborted"));
+    this.#net.destroy();
+  }
+
+  pause(): void {
+    this.#net.pause();
+  }
+
+  resume(): void {
+    this.#net.resume();
+  }
+
+  write(chunk: Uint8Array): boolean {
+    return this.#net.write(chunk);
+  }
+
+  end(done: () => void): void {
+    this.#net.end(done);
+  }
+
+  destroy(): void {
+    this.#net.destroy();
+  }
 }
 
 /**
@@ -73,15 +84,6 @@ export function socketOver(
  * by `write()` rejects when the connection fails: whoever does not await it handles that.
  */
 export function toSocket(net: NetSocket, tls?: PeerTls): Socket | undefined {
-  return socketOver(net, tls, (ending) => {
-    net.on("close", () => ending.fail(new Error("The connection is closed")));
-    return {
-      source: sourceOf(net),
-      sink: sinkOf(net),
-      abort(): void {
-        ending.fail(new Error("The connection was aborted"));
-        net.destroy();
-      },
-    };
-  });
+  const peer = prepare(net, tls);
+  return peer && new NetConnection(net, peer);
 }

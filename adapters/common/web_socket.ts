@@ -7,8 +7,8 @@ import type { Socket as NetSocket } from "node:net";
 import { clearTimeout, setTimeout } from "node:timers";
 import { LIMITS } from "../../src/limits.ts";
 import type { PeerTls, Socket } from "../../src/ports.ts";
-import type { ByteSink, ByteSource, Ending } from "./byte_streams.ts";
-import { type Carrier, socketOver } from "./socket.ts";
+import { ByteStreams, type Carrier } from "./byte_streams.ts";
+import { prepare } from "./socket.ts";
 import {
   closeCodes,
   closeFrame,
@@ -43,68 +43,71 @@ class FrameBlock {
 /** One block for the connections of a process: they write one after the other. */
 const block = new FrameBlock();
 
-class WebSocketConnection implements Carrier, ControlFrames {
+class WebSocketConnection implements Socket, Carrier, ControlFrames {
   readonly #net: NetSocket;
-  readonly #ending: Ending;
+  readonly #streams: ByteStreams;
   readonly #reader: FrameReader = new FrameReader(this);
-  #endReadable: () => void = () => {};
+  readonly peer: Socket["peer"];
+  readonly readable: ReadableStream<Uint8Array>;
+  readonly writable: WritableStream<Uint8Array>;
   /** Nothing that still comes counts: the peer has closed, or broken the rules. */
   #isOver = false;
   #isCloseSent = false;
   #cancelLinger: (() => void) | undefined;
 
-  constructor(net: NetSocket, ending: Ending) {
+  constructor(net: NetSocket, peer: Socket["peer"]) {
+    const streams = new ByteStreams(this);
     this.#net = net;
-    this.#ending = ending;
-    net.on("close", () => {
-      this.#cancelLinger?.();
-      ending.fail(new Error("The connection is closed"));
-    });
+    this.#streams = streams;
+    this.peer = peer;
+    this.readable = streams.readable;
+    this.writable = streams.writable;
+    net.on("error", (error) => streams.fail(error));
+    net.on("data", (read: Uint8Array) => this.#read(read));
     net.on("end", () => {
-      ending.fail(new Error("The peer ended the connection without a closing handshake"));
+      streams.fail(new Error("The peer ended the connection without a closing handshake"));
       net.end();
     });
+    net.on("drain", () => streams.drained());
+    net.on("close", () => {
+      this.#cancelLinger?.();
+      streams.fail(new Error("The connection is closed"));
+    });
   }
 
-  /** The receiving side. */
-  get source(): ByteSource {
-    const net = this.#net;
-    return {
-      start: (take, end) => {
-        this.#endReadable = end;
-        net.on("data", (read: Uint8Array) => this.#read(read, take));
-      },
-      pause: () => void net.pause(),
-      resume: () => void net.resume(),
-    };
+  pause(): void {
+    this.#net.pause();
   }
 
-  /** The sending side: one chunk, which is one turn's packets, in one frame. [MQTT3-6.0.0-1] [MQTT5-6.0.0-1] */
-  get sink(): ByteSink {
+  resume(): void {
+    this.#net.resume();
+  }
+
+  /** One chunk, which is one turn's packets, in one frame. [MQTT3-6.0.0-1] [MQTT5-6.0.0-1] */
+  write(chunk: Uint8Array): boolean {
     const net = this.#net;
-    return {
-      start: (drained) => void net.on("drain", drained),
-      write(chunk): boolean {
-        if (chunk.byteLength <= copiedMaxBytes) return net.write(block.frame(chunk));
-        const header = new Uint8Array(headerBytes(chunk.byteLength));
-        writeHeader(header, 0, chunk.byteLength);
-        net.cork();
-        net.write(header);
-        const isTaken = net.write(chunk);
-        net.uncork();
-        return isTaken;
-      },
-      end: (done) => {
-        this.#sendClose(closeFrame(closeCodes.normal));
-        done();
-      },
-      destroy: () => void net.destroy(),
-    };
+    if (chunk.byteLength <= copiedMaxBytes) return net.write(block.frame(chunk));
+    const header = new Uint8Array(headerBytes(chunk.byteLength));
+    writeHeader(header, 0, chunk.byteLength);
+    net.cork();
+    net.write(header);
+    const isTaken = net.write(chunk);
+    net.uncork();
+    return isTaken;
+  }
+
+  end(done: () => void): void {
+    this.#sendClose(closeFrame(closeCodes.normal));
+    done();
+  }
+
+  destroy(): void {
+    this.#net.destroy();
   }
 
   /** A peer that is about to read why it was closed has a moment for that; everybody else is gone at once. */
   abort(): void {
-    this.#ending.fail(new Error("The connection was aborted"));
+    this.#streams.fail(new Error("The connection was aborted"));
     if (!this.#isOver) this.#net.destroy();
   }
 
@@ -118,19 +121,19 @@ class WebSocketConnection implements Carrier, ControlFrames {
     this.#sendClose(closeFrame(code));
   }
 
-  #read(read: Uint8Array, take: (bytes: Uint8Array) => void): void {
+  #read(read: Uint8Array): void {
     if (this.#isOver) return; // read and dropped, or the peer would see a reset in place of our Close frame
     // [MQTT3-6.0.0-2] [MQTT5-6.0.0-2] only the bytes count: a frame may hold many packets and end within one.
     const bytes = this.#reader.read(read);
-    if (bytes.byteLength > 0) take(bytes);
+    if (bytes.byteLength > 0) this.#streams.take(bytes);
     const { fault } = this.#reader;
     if (fault !== undefined) {
       this.#isOver = true;
       this.#sendClose(closeFrame(fault.code, fault.message));
     }
     if (!this.#isOver) return;
-    this.#endReadable(); // in order: what came before it still counts, a DISCONNECT for example
-    this.#ending.fail(fault ?? new Error("The peer has closed"));
+    this.#streams.end(); // in order: what came before it still counts, a DISCONNECT for example
+    this.#streams.fail(fault ?? new Error("The peer has closed"));
     this.#net.end();
     this.#net.resume(); // whoever was not read for a while must be seen to end
   }
@@ -149,5 +152,6 @@ class WebSocketConnection implements Carrier, ControlFrames {
  * peer that broke the rules also after `abort()`, the peer has a moment to read what was sent and to answer.
  */
 export function toWebSocket(net: NetSocket, tls: PeerTls | undefined): Socket | undefined {
-  return socketOver(net, tls, (ending) => new WebSocketConnection(net, ending));
+  const peer = prepare(net, tls);
+  return peer && new WebSocketConnection(net, peer);
 }
