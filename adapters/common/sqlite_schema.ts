@@ -6,7 +6,7 @@
 import { crc32 } from "node:zlib";
 
 /** Bumped by every change that an older program would misread; kept in SQLite's `user_version`. */
-export const FORMAT_VERSION = 3;
+export const FORMAT_VERSION = 4;
 
 /** Keys in `meta` that are the store's own: the census, and a mark that commits are gone which the ledger does not name yet. */
 export const CENSUS_KEY = "census";

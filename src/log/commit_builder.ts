@@ -1,8 +1,9 @@
 /**
  * The open commit: packs appended entries into rows and collects what waits for it. Knows the row format and its size;
- * not the state, the store or when to commit.
+ * of the state only the sessions that entries name; not the store or when to commit.
  */
 import { LIMITS } from "../limits.ts";
+import type { Session } from "../mqtt/session.ts";
 import type { Loss, StoredRow } from "../ports.ts";
 import { Writer } from "./bytes.ts";
 import type { Entry } from "./entry.ts";
@@ -27,6 +28,8 @@ interface OpenRow {
 
 export class CommitBuilder {
   readonly #space: Space;
+  /** One for all entries: only its position changes. */
+  readonly #context: { readonly sessions: ReadonlyMap<number, Session>; position: number };
   readonly #writer = new Writer(LIMITS.rowBytes);
   #rows: OpenRow[] = [];
   effects: Effect[] = [];
@@ -36,8 +39,9 @@ export class CommitBuilder {
   messages: number[] = [];
   #losses = new Map<string, Loss>();
 
-  constructor(space: Space) {
+  constructor(space: Space, sessions: ReadonlyMap<number, Session>) {
     this.#space = space;
+    this.#context = { sessions, position: 0 };
   }
 
   /** Nothing to write; effects may still wait. */
@@ -53,13 +57,14 @@ export class CommitBuilder {
     return this.#rows.map((open) => open.row);
   }
 
-  /** Packs the entry at its position, which is higher than all before. `clock` dates a row that begins here. */
+  /** Packs the entry, before the state takes it, at its position, which is higher than all before. `clock` dates a new row. */
   add(position: number, entry: Entry, clock: Pick<LogClock, "nowMs">): void {
     let open = this.#rows.at(-1);
     if (open === undefined || open.end - open.start >= LIMITS.rowBytes) {
       open = this.#begin(position, clock.nowMs());
     }
-    writeEntry(this.#writer, position - open.lastPosition, entry);
+    this.#context.position = position;
+    writeEntry(this.#writer, position - open.lastPosition, entry, this.#context);
     open.lastPosition = position;
     open.end = this.#writer.length;
     open.row.span = position - open.row.first + 1;

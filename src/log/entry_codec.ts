@@ -1,15 +1,17 @@
 /**
  * Packs entries into rows and back. A row body is: format version, log clock of the commit, then for every entry the
- * distance to the previous position, a type tag, the packed length and the fields. The length lets a reader skip an
- * entry; positions are explicit, so a row may have holes. Tags are part of the format: never reuse one.
+ * distance to the previous position, a type tag, the packed length, the fields, and what is said of places that they name
+ * (named_places.ts). The length lets a reader skip an entry; positions are explicit, so a row may have holes. Tags are part of the format: never reuse one.
  */
 import { Reader, readList, readOptional, UnreadableBytes, writeList, writeOptional, Writer } from "./bytes.ts";
 import type { Delivery } from "../mqtt/places.ts";
 import type { DownlinkPosition, Entry, EntryType } from "./entry.ts";
+import type { NamedPlace, NamingContext } from "./named_places.ts";
+import { readNamedPlaces, writeNamedPlaces } from "./named_places.ts";
 import { readMessageEntry, readQoS, readWill, writeMessageEntry, writeWill } from "./message_codec.ts";
 
 /** Version of the row and snapshot format. */
-export const FORMAT_VERSION = 2;
+export const FORMAT_VERSION = 3;
 
 /** Tags 21…31 are reserved for share groups. */
 const TAGS = {
@@ -44,6 +46,7 @@ const TYPES: ReadonlyMap<number, EntryType> = new Map(
 export interface PlacedEntry {
   readonly position: number;
   readonly entry: Entry;
+  readonly named: readonly NamedPlace[];
 }
 
 /** Begins a row body. `atMs`: log clock when the commit was sealed. */
@@ -54,12 +57,16 @@ export function writeRowHeader(out: Writer, atMs: number): void {
 
 const fields = new Writer(1024);
 
-/** Appends one entry to a row body; `distance` = its position − the previous entry's (or the row's `first`). */
-export function writeEntry(out: Writer, distance: number, entry: Entry): void {
+/**
+ * Appends one entry to a row body; `distance` = its position − the previous entry's (or the row's `first`). `context`: for
+ * entries that name places.
+ */
+export function writeEntry(out: Writer, distance: number, entry: Entry, context?: NamingContext): void {
   out.uint(distance);
   out.byte(TAGS[entry.type]);
   fields.reset();
   writeFields(fields, entry);
+  writeNamedPlaces(fields, entry, context);
   out.blob(fields.view());
 }
 
@@ -75,7 +82,9 @@ export function readRow(first: number, body: Uint8Array): { readonly atMs: numbe
     position += reader.uint();
     const type = TYPES.get(reader.byte());
     if (type === undefined) throw new UnreadableBytes("A row holds an entry of an unknown type");
-    entries.push({ position, entry: readFields(reader.section(), type) });
+    const section = reader.section();
+    const entry = readFields(section, type);
+    entries.push({ position, entry, named: readNamedPlaces(section, entry, position) });
   }
   return { atMs, entries };
 }

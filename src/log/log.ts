@@ -98,7 +98,7 @@ export class Log {
     this.#next = parts.nextPosition;
     this.#committedThrough = parts.nextPosition - 1;
     this.#storeSpace = parts.storeSpace;
-    this.#open = new CommitBuilder(parts.space);
+    this.#open = new CommitBuilder(parts.space, parts.state.sessions);
     this.#housekeeping = new Housekeeping(this, { ...parts, ...options });
   }
 

@@ -40,13 +40,22 @@ export class LogReader {
   /** Messages of commits that are not done yet; of those that are not written this is the only copy. */
   readonly #kept = new Map<number, MessageEntry>();
   /** Rows that cannot be read: told once, then treated as gone. */
-  readonly #damaged = new Set<number>();
+  readonly #damaged: Set<number>;
   /** Told about every unreadable row once. */
   onDamage: (damage: StoreDamage) => void = () => {};
   /** Told when the store fails to read: what waits there could not be delivered, and nobody would know. */
   onFailed: (error: unknown) => void = () => {};
 
-  constructor(parts: { readonly store: Store; readonly space: Space; readonly state: State }) {
+  /** `damaged`: first positions of rows that have been told already. */
+  constructor(
+    parts: {
+      readonly store: Store;
+      readonly space: Space;
+      readonly state: State;
+      readonly damaged: readonly number[];
+    },
+  ) {
+    this.#damaged = new Set(parts.damaged);
     this.#store = parts.store;
     this.#space = parts.space;
     this.#state = parts.state;

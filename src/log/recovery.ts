@@ -4,7 +4,7 @@
  */
 import { TributaryError } from "../errors.ts";
 import { LIMITS } from "../limits.ts";
-import type { Loss, Store, StoreDamage, StoreOpened } from "../ports.ts";
+import type { Loss, Store, StoreDamage, StoredRow, StoreOpened } from "../ports.ts";
 import { Reader, UnreadableBytes } from "./bytes.ts";
 import { damageText, hidesPositions } from "./damage.ts";
 import { FORMAT_VERSION, readRow } from "./entry_codec.ts";
@@ -12,6 +12,7 @@ import type { LogOptions } from "./log.ts";
 import { Log } from "./log.ts";
 import { LogClock } from "./log_clock.ts";
 import { LogReader } from "./log_reader.ts";
+import { MissingRows } from "./missing_rows.ts";
 import { readEdge, readSession } from "./snapshot.ts";
 import type { Tail } from "./snapshot_taker.ts";
 import { META, SnapshotTaker } from "./snapshot_taker.ts";
@@ -34,13 +35,20 @@ export interface OpenedLog {
 
 const META_SITE = "site";
 
+/** What was replayed of the tail; `isWhole`: no row of it was missing. */
+interface Replayed {
+  readonly bytes: number;
+  readonly atMs: number;
+  readonly isWhole: boolean;
+}
+
 /** What a store holds, folded. */
 export interface Recovered {
   readonly opened: StoreOpened;
   readonly state: State;
   readonly space: Space;
   readonly tail: Tail;
-  readonly replayed: { readonly bytes: number; readonly atMs: number };
+  readonly replayed: Replayed;
   readonly damaged: readonly StoreDamage[];
   /** The position that the next entry gets. */
   readonly next: number;
@@ -63,7 +71,12 @@ export async function recover(
   const replayed = await replay(store, { state, tail: tail.tail, damaged });
   const lastRow = opened.rows.at(-1);
   // Never a position twice, not even after everything was freed.
-  const known = Math.max(tail.next, 1, lastRow === undefined ? 1 : lastRow.first + lastRow.span, newest(state) + 1);
+  const known = Math.max(
+    tail.next,
+    1,
+    lastRow === undefined ? 1 : lastRow.first + lastRow.span,
+    newest(state, opened) + 1,
+  );
   const next = damaged.some((damage) => hidesPositions(damage, known)) ? known + LIMITS.lostPositionsMax : known;
   return { opened, state, space, tail, replayed, damaged, next };
 }
@@ -78,8 +91,11 @@ export async function openLog(options: OpenLogOptions): Promise<OpenedLog> {
   const snapshots = new SnapshotTaker(state, options.bytesMax);
   snapshots.grew(tail.tail, 0);
   snapshots.grew(next, replayed.bytes);
+  // The places have numbers that the tail alone does not yield: the first commit makes it unnecessary.
+  snapshots.isWhole = !replayed.isWhole;
   const clock = new LogClock(options.platform.clock, Math.max(tail.atMs, replayed.atMs));
-  const reader = new LogReader({ store: options.store, space, state });
+  const told = damaged.flatMap(({ kind, first }) => kind === "row" && first !== undefined ? [first] : []);
+  const reader = new LogReader({ store: options.store, space, state, damaged: told });
   const log = new Log(options, {
     state,
     space,
@@ -148,10 +164,10 @@ function restoreSnapshots(state: State, opened: StoreOpened, damaged: StoreDamag
 }
 
 /** Newest position that a snapshot contains: only a damaged tail mark can lie before it. */
-function newest(state: State): number {
+function newest(state: State, opened: StoreOpened): number {
   let asOf = state.edgeAsOf;
   for (const session of state.sessions.values()) asOf = Math.max(asOf, session.asOf);
-  for (const [, position] of state.retained.entries()) asOf = Math.max(asOf, position);
+  for (const { position } of opened.retained) asOf = Math.max(asOf, position);
   return asOf;
 }
 
@@ -172,39 +188,72 @@ function readTail(opened: StoreOpened, damaged: StoreDamage[]): Tail {
 async function replay(
   store: Pick<Store, "readRows">,
   target: { readonly state: State; readonly tail: number; readonly damaged: StoreDamage[] },
-): Promise<{ bytes: number; atMs: number }> {
+): Promise<Replayed> {
+  const { state, damaged } = target;
+  const missing = new MissingRows(state);
+  // Rows whose own numbers are damaged are not read at all.
+  const unread = damaged.filter(({ kind }) => kind === "row").sort(byFirst);
   let from = target.tail;
   let bytes = 0;
   let atMs = 0;
+  const miss = (damage: StoreDamage): void => {
+    if (!damaged.some(({ kind, key }) => kind === "row" && key === damage.key)) damaged.push(damage);
+    const { first = 0, span = 1 } = damage;
+    if (first + span > target.tail) missing.missing(first, span);
+  };
   for (;;) {
     const page = await store.readRows(from, { maxBytes: LIMITS.readPageBytes });
-    target.damaged.push(...page.damaged);
-    for (const row of page.rows) {
+    if (page.rows.length === 0 && page.damaged.length === 0) break;
+    for (const row of [...page.rows, ...page.damaged].sort(byFirst)) {
+      const { first = 0, span = 0 } = row;
+      for (let next = unread[0]; next !== undefined && (next.first ?? 0) < first; next = unread[0]) {
+        miss(next);
+        unread.shift();
+      }
+      from = Math.max(from, first + span);
+      if (!("body" in row)) {
+        miss(row);
+        continue;
+      }
       bytes += row.body.byteLength;
-      from = row.first + row.span;
-      guard(target.damaged, { kind: "row", key: String(row.first), first: row.first, span: row.span }, () => {
-        const decoded = readRow(row.first, row.body);
-        atMs = Math.max(atMs, decoded.atMs);
-        for (const { position, entry } of decoded.entries) {
-          if (position >= target.tail) target.state.apply(position, entry);
-        }
-      });
+      const decoded = decode(row);
+      if (decoded === undefined) miss({ kind: "row", key: String(first), first, span });
+      atMs = Math.max(atMs, decoded?.atMs ?? 0);
+      for (const placed of decoded?.entries ?? []) {
+        const entry = placed.position >= target.tail ? missing.translate(placed) : undefined;
+        if (entry !== undefined) state.apply(placed.position, entry);
+      }
     }
-    for (const { first, span } of page.damaged) from = Math.max(from, (first ?? 0) + (span ?? 0));
-    if (page.rows.length === 0 && page.damaged.length === 0) return { bytes, atMs };
+  }
+  for (const damage of unread) miss(damage);
+  missing.finish();
+  return { bytes, atMs, isWhole: !missing.isAny };
+}
+
+function byFirst(left: Pick<StoreDamage, "first">, right: Pick<StoreDamage, "first">): number {
+  return (left.first ?? 0) - (right.first ?? 0);
+}
+
+/** Undefined: it is not readable, though its checksum is right. */
+function decode({ first, body }: StoredRow): ReturnType<typeof readRow> | undefined {
+  try {
+    return readRow(first, body);
+  } catch (error) {
+    if (!(error instanceof UnreadableBytes)) throw error;
+    return undefined;
   }
 }
 
 function guard(
   damaged: StoreDamage[],
-  what: { kind: StoreDamage["kind"]; key: string; first?: number; span?: number },
+  what: { readonly kind: StoreDamage["kind"]; readonly key: string },
   read: () => void,
 ): void {
   try {
     read();
   } catch (error) {
     if (!(error instanceof UnreadableBytes)) throw error;
-    damaged.push({ kind: what.kind, key: what.key, first: what.first, span: what.span });
+    damaged.push({ ...what, first: undefined, span: undefined });
   }
 }
 

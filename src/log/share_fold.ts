@@ -16,48 +16,49 @@ const GROUP_DELIVERY: Delivery = {
   shared: undefined,
 };
 
-interface ShareFoldParts {
+/** What of the state it touches. */
+interface Sessions {
   readonly sessions: ReadonlyMap<number, Session>;
-  readonly queues: Queues;
-  /** The session is another one since the entry at the position. */
-  readonly changed: (session: Session, position: number) => void;
+  changed(session: Session, position: number): void;
 }
 
 /** Member and group come from snapshots of different age: each takes its part of an entry by itself. */
 export class ShareFold {
-  readonly #parts: ShareFoldParts;
+  readonly #state: Sessions;
+  readonly #queues: Queues;
 
-  constructor(parts: ShareFoldParts) {
-    this.#parts = parts;
+  constructor(state: Sessions, queues: Queues) {
+    this.#state = state;
+    this.#queues = queues;
   }
 
   assigned(at: number, entry: Extract<Entry, { type: "share-assigned" }>): void {
-    const { sessions, queues, changed } = this.#parts;
+    const { sessions } = this.#state;
     const { position, delivery, qos, bytes } = entry;
     const member = sessions.get(entry.session);
     // The log holds no subscriptions of a session that is not durable, and nothing of what it completed.
     const isKnown = member !== undefined && at > member.asOf && (member.durable || member.sharedCount > 0);
     if (isKnown) {
-      queues.take(member, position, { delivery, qos, bytes });
-      changed(member, at);
+      this.#queues.take(member, position, { delivery, qos, bytes });
+      this.#state.changed(member, at);
     }
     const group = sessions.get(entry.group);
     if (group === undefined || at <= group.asOf || entry.lent) return;
-    queues.complete(group, entry.place);
-    changed(group, at);
+    this.#queues.complete(group, entry.place);
+    this.#state.changed(group, at);
   }
 
   returned(at: number, entry: Extract<Entry, { type: "share-returned" }>): void {
-    const { sessions, queues, changed } = this.#parts;
+    const { sessions } = this.#state;
     const { position, qos, bytes } = entry;
     const group = sessions.get(entry.group);
     if (group !== undefined && at > group.asOf && !entry.lent) {
-      queues.take(group, position, { delivery: GROUP_DELIVERY, qos, bytes });
-      changed(group, at);
+      this.#queues.take(group, position, { delivery: GROUP_DELIVERY, qos, bytes });
+      this.#state.changed(group, at);
     }
     const member = sessions.get(entry.session);
     if (member === undefined || at <= member.asOf) return;
-    queues.complete(member, entry.place);
-    changed(member, at);
+    this.#queues.complete(member, entry.place);
+    this.#state.changed(member, at);
   }
 }

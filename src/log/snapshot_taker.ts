@@ -43,6 +43,8 @@ export class SnapshotTaker {
   readonly #marks: { readonly position: number; readonly bytes: number }[] = [];
   #bytes = 0;
   #tailWrittenMs = 0;
+  /** The next commit takes every snapshot: what the tail lacks is made up for once. */
+  isWhole = false;
 
   /** `logBytesMax`: the tail is never more than an eighth of the budget, since its rows cannot be freed. */
   constructor(state: State, logBytesMax: number) {
@@ -86,10 +88,12 @@ export class SnapshotTaker {
     const retained: { topicName: string; position: number | undefined; bytes: number }[] = [];
     for (const number of this.#state.endedSessions) sessions.push({ key: number, value: undefined });
     this.#state.endedSessions.clear();
-    if (options.everything || this.due) {
+    const everything = options.everything || this.isWhole;
+    this.isWhole = false;
+    if (everything || this.due) {
       let bytes = 0;
       for (const [object] of this.#state.dirty) {
-        if (bytes > BYTES_PER_COMMIT && !options.everything) break;
+        if (bytes > BYTES_PER_COMMIT && !everything) break;
         if (object instanceof Session) {
           const value = writeSession(object, asOf);
           sessions.push({ key: object.number, value });
@@ -99,7 +103,7 @@ export class SnapshotTaker {
         }
         this.#state.dirty.delete(object);
       }
-      this.#takeRetained(retained, options.everything);
+      this.#takeRetained(retained, everything);
     }
     const changed = options.removesRows || sessions.length + retained.length + meta.length > 0;
     if (changed || options.atMs - this.#tailWrittenMs >= TAIL_INTERVAL_MS) {

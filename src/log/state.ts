@@ -63,8 +63,7 @@ export class State {
   constructor(holds: Holds) {
     this.#holds = holds;
     this.#queues = new Queues(holds);
-    const changed = (session: Session, position: number): void => this.#markDirty(session, position);
-    this.#shares = new ShareFold({ sessions: this.sessions, queues: this.#queues, changed });
+    this.#shares = new ShareFold(this, this.#queues);
   }
 
   /** Places of all sessions. */
@@ -164,7 +163,7 @@ export class State {
         if (qos === 0 || (skipped.length > 0 && skipped.includes(session.number))) continue;
         // [MQTT3-3.1.2-5] [MQTT3-4.5.0-1] [MQTT5-4.5.0-1]
         session.places.add(position, { delivery, qos, bytes: messageBytes(message) });
-        this.#markDirty(session, position);
+        this.changed(session, position);
         holders++;
       }
       this.#queues.taken(position, holders);
@@ -190,13 +189,17 @@ export class State {
   #created(position: number, entry: Extract<Entry, { type: "session-created" }>): void {
     if (this.sessions.has(entry.session)) return; // the snapshot contains it
     const { session: number, clientId, owner, durable, logged } = entry;
+    // One session of a client identifier ends before the next begins: if not, a damaged row hides the end of the older.
+    const other = this.sessionOf.get(clientId);
+    if (other !== undefined && other.number > number) return;
+    if (other !== undefined) this.#ended(other);
     const session = new Session({ number, clientId, owner, durable, logged });
     this.#index(session);
-    this.#markDirty(session, position);
+    this.changed(session, position);
   }
 
   #ofSession(position: number, session: Session, entry: SessionEntry): void {
-    this.#markDirty(session, position);
+    this.changed(session, position);
     switch (entry.type) {
       case "session-connected":
         session.connected = true;
@@ -345,14 +348,15 @@ export class State {
       const delayMs = Math.max(willGraceMs, delaySeconds * 1000);
       const dueMs = session.connected ? atMs + delayMs : Math.max(owed?.dueMs ?? 0, atMs + willGraceMs);
       if (!session.connected && (owed === undefined || dueMs === owed.dueMs)) continue;
-      this.#markDirty(session, position);
+      this.changed(session, position);
       if (session.connected) session.disconnectedAtMs = atMs;
       session.connected = false;
       if (owed !== undefined) session.will = { will: owed.will, dueMs };
     }
   }
 
-  #markDirty(session: Session, position: number): void {
+  /** The session is another one since the entry at the position: its snapshot is. */
+  changed(session: Session, position: number): void {
     if (session.logged && !this.dirty.has(session)) this.dirty.set(session, position);
   }
 }

@@ -144,6 +144,22 @@ export class Places {
     return position;
   }
 
+  /** The same queue with numbers left out: before each `at`, ascending, so many that count as completed. */
+  withGaps(gaps: readonly { readonly at: number; readonly count: number }[]): Places {
+    const missing = new Map<number, number>();
+    for (const { at, count } of gaps) missing.set(at, count + (missing.get(at) ?? 0));
+    const places = new Places(this.#first + (missing.get(this.#first) ?? 0));
+    for (let place = this.#first; place <= this.next; place++) {
+      const count = place === this.#first ? 0 : missing.get(place) ?? 0;
+      for (let number = 0; number < count; number++) places.addDone();
+      if (place === this.next) break;
+      const [position, delivery] = [this.position(place), this.delivery(place)];
+      if (position === undefined || delivery === undefined) places.addDone();
+      else places.add(position, { delivery, qos: this.qos(place), bytes: this.bytes(place) });
+    }
+    return places;
+  }
+
   /** Open places in order. */
   *openPlaces(): Generator<number> {
     for (let place = this.#first; place < this.next; place++) {

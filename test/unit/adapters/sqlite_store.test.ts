@@ -107,9 +107,9 @@ test("a file that is no database, or another program's, is refused and left alon
 test("a newer format is refused and nothing on the disk changes", async (t) => {
   const directory = directoryOf(t);
   await fill(directory);
-  change(directory, "PRAGMA user_version = 4");
+  change(directory, "PRAGMA user_version = 5");
   const before = filesOf(directory);
-  await assert.rejects(storeIn(directory).open(), { code: "store.newer-format", message: /format 4 .* up to 3/ });
+  await assert.rejects(storeIn(directory).open(), { code: "store.newer-format", message: /format 5 .* up to 4/ });
   const after = filesOf(directory);
   // SQLite's index of an empty write-ahead log may appear; it carries nothing.
   delete after["log.sqlite-shm"];

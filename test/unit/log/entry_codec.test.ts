@@ -25,7 +25,7 @@ for (const [type, arbitrary] of Object.entries(ENTRIES)) {
       fc.property(arbitrary, (entry) => {
         const { atMs, entries } = readRow(7, pack([entry], [0]));
         assert.equal(atMs, 1_700_000_000_123);
-        assert.deepEqual(entries, [{ position: 7, entry }]);
+        assert.deepEqual(entries, [{ position: 7, entry, named: [] }]);
       }),
       { numRuns: 60 },
     );
@@ -40,7 +40,7 @@ test("a row of many entries with holes keeps every position", () => {
     let position = first;
     const expected = pairs.map(([entry, distance], index) => {
       position += index === 0 ? 0 : distance;
-      return { position, entry };
+      return { position, entry, named: [] };
     });
     const distances = pairs.map(([, distance], index) => index === 0 ? 0 : distance);
     assert.deepEqual(readRow(first, pack(pairs.map(([entry]) => entry), distances)).entries, expected);

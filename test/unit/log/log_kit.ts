@@ -88,11 +88,11 @@ export class TestLog {
   }
 
   /** A durable session with one subscription; returns its number. */
-  session(clientId: string, topicFilter: string): number {
+  session(clientId: string, topicFilter: string, qos: 0 | 1 | 2 = 1): number {
     const { log } = this;
     const session = log.state.nextSession;
     log.append({ type: "session-created", session, clientId, owner: "", durable: true, logged: true });
-    const subscription = { topicFilter, qos: 1, noLocal: false, retainAsPublished: false, retainHandling: 0 } as const;
+    const subscription = { topicFilter, qos, noLocal: false, retainAsPublished: false, retainHandling: 0 } as const;
     log.append({ type: "subscribed", session, subscription, subscriptionId: undefined, replayRetained: false });
     return session;
   }

@@ -97,7 +97,7 @@ function mergedWhileRead(options: { readonly busy: boolean }): {
       return Promise.resolve({ rows: read, damaged: [] });
     },
   };
-  const reader = new LogReader({ store, space, state: new State(space) });
+  const reader = new LogReader({ store, space, state: new State(space), damaged: [] });
   return { reader, settle: () => settle() };
 }
 
