@@ -367,10 +367,11 @@ export const LOG_GROUP_MS: LimitDefinition = range(
   "How long a commit waits for more: saves a slow disk some writes, costs every acknowledgement this delay.",
 );
 export const UPLINK_LINGER_MS: LimitDefinition = range(
-  5,
+  10,
   0,
   60_000,
-  "How long an uplink transaction waits for more: fewer and larger ones cost Kafka less.",
+  "Least time from the beginning of one uplink transaction to that of the next, for which messages wait: " +
+    "fewer and larger ones cost Kafka less.",
 );
 export const TRANSACTION_TIMEOUT_MS: LimitDefinition = range(
   10_000,

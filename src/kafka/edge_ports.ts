@@ -24,7 +24,7 @@ export type Tell = (
 export interface EdgeSettings {
   /** `host:port` each; named in the commands that the operator is told. */
   readonly brokers: readonly string[];
-  /** An uplink transaction waits this long for more messages. */
+  /** At least so long from the beginning of one uplink transaction to that of the next: what comes shares it. */
   readonly uplinkLingerMs: number;
   /** Kafka aborts a transaction that is open for longer. */
   readonly transactionTimeoutMs: number;

@@ -8,17 +8,19 @@ import { LIMITS } from "../limits.ts";
 import { BatchMaker, type MadeBatch } from "./batch_maker.ts";
 import { durable, type EdgeParts } from "./edge_ports.ts";
 import { DEAD_LETTER_KAFKA_TOPIC } from "./kafka_names.ts";
+import { KafkaTime } from "./kafka_time.ts";
 import { type Finding, type Marker, markerRecord } from "./marker.ts";
 import { type MarkerSource, newestMarkerInTime } from "./marker_reader.ts";
 import { OldestWaiting } from "./oldest_waiting.ts";
 import { Refusals } from "./refusals.ts";
 import { SlowMessage } from "./slow_message.ts";
 import { TopicBook } from "./topic_book.ts";
+import { TransactionPace } from "./transaction_pace.ts";
 import { TransactionSize } from "./transaction_size.ts";
 import type { UplinkBatch } from "./uplink_batch.ts";
 import { type StartedUplink, startUplink, transactionalId } from "./uplink_start.ts";
 import type { UplinkFigures, UplinkState } from "./uplink_figures.ts";
-import { alarmText, CLOCK_AHEAD_TEXT, supersededText } from "./uplink_texts.ts";
+import { alarmText, supersededText } from "./uplink_texts.ts";
 import { Backoff, Wakeup } from "./waiting.ts";
 
 export interface UplinkParts extends EdgeParts {
@@ -28,9 +30,6 @@ export interface UplinkParts extends EdgeParts {
   readonly literalTopics: readonly string[];
 }
 
-/** How far the clock is assumed to be ahead when Kafka refuses even a marker: brokers take an hour. */
-const CLOCK_STEP_MS = 3_600_000;
-
 export class Uplink {
   readonly #parts: UplinkParts;
   readonly #wakeup: Wakeup;
@@ -39,6 +38,8 @@ export class Uplink {
   readonly #refusals = new Refusals();
   readonly #maker: BatchMaker;
   readonly #size: TransactionSize;
+  readonly #pace: TransactionPace;
+  readonly #time: KafkaTime;
   readonly #slow: SlowMessage;
   readonly #source: MarkerSource;
   readonly #literalTopics: ReadonlySet<string>;
@@ -59,8 +60,6 @@ export class Uplink {
   #isStuck = false;
   /** The last transaction took everything there was: the next may wait for company. */
   #drained = true;
-  /** Kafka's clock is behind ours by more than it allows. */
-  #clockAheadMs = 0;
   #counts = { records: 0, deadLetters: 0, ledgerOnly: 0, transactionsCommitted: 0, transactionsFailed: 0 };
   /** Told about every committed transaction with messages, for the metrics. */
   onTransaction: (sent: { readonly durationMs: number; readonly records: number }) => void = () => {};
@@ -72,8 +71,10 @@ export class Uplink {
     this.#oldest = new OldestWaiting(parts.log);
     this.#book = new TopicBook(parts.client, parts.platform.clock);
     this.#maker = new BatchMaker({ ...parts, book: this.#book, refusals: this.#refusals });
-    const timeoutMs = parts.settings.transactionTimeoutMs;
+    const { transactionTimeoutMs: timeoutMs, uplinkLingerMs } = parts.settings;
     this.#size = new TransactionSize({ timeoutMs });
+    this.#pace = new TransactionPace({ leastMs: uplinkLingerMs });
+    this.#time = new KafkaTime(parts.platform.clock, parts.tell);
     this.#slow = new SlowMessage({ timeoutMs });
     this.#literalTopics = new Set([...parts.literalTopics, DEAD_LETTER_KAFKA_TOPIC]);
     const { client, site } = parts;
@@ -188,7 +189,7 @@ export class Uplink {
     try {
       await producer.transact([this.#marker(resume.after)], { maxRequestBytes: LIMITS.produceRequestBytes });
     } catch (error) {
-      if (error instanceof TributaryError && error.code === "kafka.rejected") this.#assumeClockAhead();
+      if (error instanceof TributaryError && error.code === "kafka.rejected") this.#time.assumeAhead();
       throw error;
     }
     this.#size.empty(clock.nowMs() - startedMs);
@@ -209,7 +210,7 @@ export class Uplink {
 
   /** The next messages; waits for some. Undefined: look again. */
   async #nextBatch(): Promise<MadeBatch | undefined> {
-    const { log, settings } = this.#parts;
+    const { log, platform } = this.#parts;
     if (!log.reader.hasRouted(this.#position + 1)) {
       this.#oldest.set(undefined);
       this.#drained = true;
@@ -218,7 +219,7 @@ export class Uplink {
       await this.#wakeup.idle();
       return undefined;
     }
-    if (this.#drained) await this.#wakeup.pause(settings.uplinkLingerMs);
+    if (this.#drained) await this.#wakeup.pause(this.#pace.waitMs(platform.clock.nowMs()));
     const batch = await this.#make(this.#position);
     // Rows that cannot be read are passed like what has no route; only a marker behind them lets them go.
     const isUnreadable = batch.through > this.#position && log.reader.hasRouted(log.state.uplinkThrough + 1);
@@ -237,9 +238,11 @@ export class Uplink {
   }
 
   async #make(after: number): Promise<MadeBatch> {
-    // Asked for every record: while a batch is made, messages come in that belong to it.
-    const timestampMaxMs = (): number => this.#parts.platform.clock.wallMs() - this.#clockAheadMs;
-    return await this.#maker.make({ after, maxBytes: this.#size.bytes, timestampMaxMs });
+    return await this.#maker.make({
+      after,
+      maxBytes: this.#size.bytes,
+      timestampMaxMs: () => this.#time.latestMs(),
+    });
   }
 
   async #send(started: StartedUplink, batch: MadeBatch): Promise<void> {
@@ -255,6 +258,7 @@ export class Uplink {
     await this.#lose(batch);
     const records = [...batch.records, this.#marker(through)];
     const startedMs = platform.clock.nowMs();
+    this.#pace.began(startedMs);
     try {
       await started.producer.transact(records, { maxRequestBytes: LIMITS.produceRequestBytes });
     } catch (error) {
@@ -267,7 +271,9 @@ export class Uplink {
       const slow = this.#slow.failed(batch, { error, durationMs });
       throw slow === undefined ? error : new TributaryError(error.code, slow, { cause: error });
     }
-    const durationMs = platform.clock.nowMs() - startedMs;
+    const endedMs = platform.clock.nowMs();
+    const durationMs = endedMs - startedMs;
+    this.#pace.committed(endedMs);
     this.#size.committed({ bytes: batch.bytes, durationMs });
     this.#refusals.taken(batch.taken.length, through);
     this.#backoff.reset();
@@ -337,9 +343,9 @@ export class Uplink {
   }
 
   #marker(position: number): ReturnType<typeof markerRecord> {
-    const { site, epoch, log, platform } = this.#parts;
+    const { site, epoch, log } = this.#parts;
     const marker: Marker = { epoch, position, epochs: log.state.epochs };
-    return markerRecord(site, marker, Math.max(0, platform.clock.wallMs() - this.#clockAheadMs));
+    return markerRecord(site, marker, this.#time.latestMs());
   }
 
   async #failed(error: TributaryError): Promise<void> {
@@ -386,11 +392,5 @@ export class Uplink {
     if (text === undefined || this.#alarms.includes(text)) return;
     this.#alarms.push(text);
     this.#parts.tell("error", `uplink.${finding}`, text, { position: after });
-  }
-
-  #assumeClockAhead(): void {
-    const wallMs = this.#parts.platform.clock.wallMs();
-    this.#clockAheadMs = Math.min(wallMs, Math.max(CLOCK_STEP_MS, this.#clockAheadMs * 2));
-    this.#parts.tell("error", "uplink.clock-ahead", CLOCK_AHEAD_TEXT, { assumedAheadMs: this.#clockAheadMs });
   }
 }

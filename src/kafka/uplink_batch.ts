@@ -22,7 +22,7 @@ export interface BatchContext {
   readonly refusals: Refusals;
   /** Given up for lack of space, where the route allows it. */
   readonly isDropped: (position: number) => boolean;
-  /** The latest timestamp that Kafka takes now. */
+  /** The latest timestamp that Kafka takes now. Asked for every page: while a batch is made, messages come in. */
   readonly timestampMaxMs: () => number;
 }
 
@@ -87,9 +87,10 @@ export class BatchInMaking {
   /** Takes what one transaction may take of the page that follows. False: the batch ends before the page does. */
   add(page: Pick<RoutedPage, "messages" | "through">): boolean {
     const { refusals, isDropped } = this.#context;
+    const timestampMaxMs = this.#context.timestampMaxMs();
     for (const message of page.messages) {
       if (message.route.dropOldest && isDropped(message.position)) continue;
-      if (this.#taken.length >= refusals.countMax || !this.#take(message)) return false;
+      if (this.#taken.length >= refusals.countMax || !this.#take(message, timestampMaxMs)) return false;
     }
     this.#through = page.through;
     return true;
@@ -107,7 +108,7 @@ export class BatchInMaking {
     };
   }
 
-  #take(message: RoutedMessage): boolean {
+  #take(message: RoutedMessage, timestampMaxMs: number): boolean {
     const way = wayOf(message, this.#context);
     if (way.kind === "wait") {
       this.#blocked = { message, ...way.blocked };
@@ -115,7 +116,7 @@ export class BatchInMaking {
     }
     if (way.kind === "lose") this.#unsendable.push({ message, reason: way.reason });
     else {
-      this.#records.push(recordOf(message, way, this.#context));
+      this.#records.push(recordOf(message, { way, timestampMaxMs, context: this.#context }));
       if (way.dead) this.#deadLetters++;
     }
     this.#taken.push(message);
@@ -166,8 +167,11 @@ function deadLetter(topicName: string, reason: string, { book }: BatchContext): 
 
 function recordOf(
   { position, entry }: RoutedMessage,
-  way: Extract<Way, { kind: "send" }>,
-  context: BatchContext,
+  { way, timestampMaxMs, context }: {
+    readonly way: Extract<Way, { kind: "send" }>;
+    readonly timestampMaxMs: number;
+    readonly context: BatchContext;
+  },
 ): ProduceRecord {
   const responseTopic = entry.message.properties?.responseTopic;
   return toRecord(entry.message, {
@@ -178,6 +182,6 @@ function recordOf(
     partition: way.partition,
     reply: responseTopic === undefined ? undefined : context.routes.replyTo(responseTopic),
     timestampMinMs: 0,
-    timestampMaxMs: context.timestampMaxMs(),
+    timestampMaxMs,
   });
 }
