@@ -29,7 +29,8 @@ export interface Pace {
 
 const PUBLISHERS = 50;
 const BURST = 10;
-const WARM_UP_MS = 1_000;
+/** A broker that has just started compiles for seconds, in which every client of it waits: another consumer as long. */
+const WARM_UP_MS = 6_000;
 const COMMITTED_TIMEOUT_MS = 30_000;
 /**
  * kcat reads its input in blocks of 1,024 bytes and holds back what does not fill one: lines of 128 bytes, eight at once,
