@@ -32,9 +32,12 @@ export interface PackedRows {
   readonly damaged: readonly StoreDamage[];
 }
 
-/** Rows as columns: a log of many small rows would cost a second to clone as objects. */
-export interface PackedOpened extends Omit<StoreOpened, "rows"> {
+/** Rows and retained messages as columns: a million of them would cost a second to clone as objects. */
+export interface PackedOpened extends Omit<StoreOpened, "rows" | "retained"> {
   readonly rows: Float64Array<ArrayBuffer>;
+  readonly topicNames: readonly string[];
+  /** Position and bytes of each retained message. */
+  readonly retained: Float64Array<ArrayBuffer>;
 }
 
 export type Request =
@@ -155,7 +158,12 @@ export function packOpened(opened: StoreOpened): PackedOpened {
   for (const [index, { first, span, routedThrough, bytes }] of opened.rows.entries()) {
     rows.set([first, span, routedThrough, bytes], index * 4);
   }
-  return { ...opened, rows };
+  const retained = new Float64Array(opened.retained.length * 2);
+  for (const [index, { position, bytes }] of opened.retained.entries()) {
+    retained[index * 2] = position;
+    retained[index * 2 + 1] = bytes;
+  }
+  return { ...opened, rows, topicNames: opened.retained.map(({ topicName }) => topicName), retained };
 }
 
 export function unpackOpened(packed: PackedOpened): StoreOpened {
@@ -164,5 +172,11 @@ export function unpackOpened(packed: PackedOpened): StoreOpened {
     const [first = 0, span = 0, routedThrough = 0, bytes = 0] = packed.rows.subarray(at, at + 4);
     rows.push({ first, span, routedThrough, bytes });
   }
-  return { ...packed, rows };
+  const { topicNames, retained: figures, ...rest } = packed;
+  const retained = topicNames.map((topicName, index) => ({
+    topicName,
+    position: figures[index * 2] ?? 0,
+    bytes: figures[index * 2 + 1] ?? 0,
+  }));
+  return { ...rest, rows, retained };
 }

@@ -98,7 +98,7 @@ export class LogThread {
 function transfersOf(result: Result): ArrayBuffer[] {
   switch (result.kind) {
     case "opened":
-      return [result.opened.rows.buffer];
+      return [result.opened.rows.buffer, result.opened.retained.buffer];
     case "committed":
       return [result.buffer];
     case "rows":
