@@ -76,7 +76,7 @@ export class Authenticating {
 
   /** AUTH from the client. Throws ProtocolError when it is not its turn. */
   auth(connection: Connection, packet: AuthPacket): void {
-    const method = connection.connect?.authenticationMethod;
+    const method = connection.authenticationMethod;
     if (method === undefined) {
       throw new ProtocolError(REASON.protocolError, "An AUTH needs an Authentication Method in CONNECT");
     }

@@ -68,7 +68,8 @@ export class Connecting {
   connect(connection: Connection, packet: ConnectPacket): void {
     this.#hub.counters.connects++;
     connection.phase = "connecting";
-    connection.connect = packet;
+    connection.authenticationMethod = packet.authenticationMethod;
+    connection.explains = packet.requestProblemInformation;
     connection.outbox.version = packet.protocolVersion;
     connection.outbox.packetBytesMax = packet.maximumPacketBytes;
     if (this.isDraining) return this.turnAway(connection);

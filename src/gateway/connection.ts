@@ -4,12 +4,11 @@
  */
 import { LIMITS } from "../limits.ts";
 import type { Limits } from "../limits.ts";
-import { Decoder } from "../mqtt/decoder.ts";
+import { Decoder, type DecoderOptions } from "../mqtt/decoder.ts";
 import type { MessageProperties } from "../mqtt/message.ts";
-import type { ConnackPacket, ConnectPacket, IncomingPacket, ProtocolVersion, PublishPacket } from "../mqtt/packet.ts";
+import type { ConnackPacket, IncomingPacket, ProtocolVersion, PublishPacket } from "../mqtt/packet.ts";
 import { ProtocolError } from "../mqtt/reason_codes.ts";
 import type { Session } from "../mqtt/session.ts";
-import type { TopicTable } from "../mqtt/topic_table.ts";
 import type { Window } from "../mqtt/window.ts";
 import type { Identity } from "../access/access.ts";
 import type { Platform } from "../ports.ts";
@@ -27,12 +26,11 @@ export interface ConnectionHandler {
   closed(connection: Connection): void;
 }
 
-export interface ConnectionOptions {
-  readonly transport: Transport;
-  readonly outbox: Outbox;
+/** What all connections of a gateway share. */
+export interface ConnectionContext {
   readonly handler: ConnectionHandler;
   readonly limits: Limits;
-  readonly topicTable: TopicTable;
+  readonly decoding: DecoderOptions;
   readonly platform: Platform;
   /** Bytes of all connections' messages that wait for their commit. */
   readonly inbound: { bytes: number };
@@ -44,15 +42,24 @@ export interface ConnectionOptions {
  */
 export type Phase = "new" | "connecting" | "authenticating" | "open" | "leaving" | "closing" | "closed";
 
+/** Until it is known who it is. */
+const NOBODY: Identity = { user: undefined };
+
 export class Connection implements Receiving {
   readonly outbox: Outbox;
   readonly transport: Transport;
-  readonly #options: ConnectionOptions;
+  readonly #context: ConnectionContext;
   readonly #decoder: Decoder;
   phase: Phase = "new";
-  /** What CONNECT said. */
-  connect: ConnectPacket | undefined;
-  identity: Identity = { user: undefined };
+  /** What CONNECT named; the rest of the packet is not kept. */
+  authenticationMethod: string | undefined;
+  /**
+   * Whether reason strings leave: to a client that asks for them with Request Problem Information 1. Where it is absent the
+   * standard would let us explain (MQTT 5 §3.1.2.11.7), but then packets would be larger than they need be, and not those
+   * that other brokers send.
+   */
+  explains = false;
+  identity: Identity = NOBODY;
   session: Session | undefined;
   window: Window | undefined;
   readonly openedMs: number;
@@ -78,7 +85,7 @@ export class Connection implements Receiving {
    */
   repeats: Map<number, string> | undefined;
   /** Places from `from` on wait until the log is durable up to `until`; both ascend. */
-  readonly #held: { readonly from: number; readonly until: number }[] = [];
+  #held: { readonly from: number; readonly until: number }[] | undefined; // nearly always none
   /** Places up to here are sent also to a slow socket: one of them is of a message that cannot be read again. */
   promisedThrough = -1;
   /** A read of waiting messages from the log is under way. */
@@ -92,18 +99,14 @@ export class Connection implements Receiving {
   #resting = false;
   #resume: (() => void) | undefined;
 
-  constructor(options: ConnectionOptions) {
-    this.#options = options;
-    this.transport = options.transport;
-    this.outbox = options.outbox;
-    this.openedMs = options.platform.clock.nowMs();
+  constructor(transport: Transport, outbox: Outbox, context: ConnectionContext) {
+    this.#context = context;
+    this.transport = transport;
+    this.outbox = outbox;
+    this.openedMs = context.platform.clock.nowMs();
     this.receivedMs = this.openedMs;
-    this.#decoder = new Decoder({
-      maximumPacketBytes: options.limits.maximumPacketBytes,
-      preConnectMaximumPacketBytes: options.limits.connectMaxBytes,
-      topicTable: options.topicTable,
-    });
-    options.transport.onDrain = () => this.#drained();
+    this.#decoder = new Decoder(context.decoding);
+    transport.onDrain = () => this.#drained();
   }
 
   /** Largest packet taken from now on: what is announced, or less than that. */
@@ -118,15 +121,6 @@ export class Connection implements Receiving {
 
   get isOpen(): boolean {
     return this.phase === "open";
-  }
-
-  /**
-   * Whether reason strings leave: to a client that asks for them with Request Problem Information 1. Where it is absent the
-   * standard would let us explain (MQTT 5 §3.1.2.11.7), but then packets would be larger than they need be, and not those
-   * that other brokers send.
-   */
-  get explains(): boolean {
-    return this.connect?.requestProblemInformation ?? false;
   }
 
   /** The socket takes nothing: QoS 0 is dropped, QoS 1 and 2 wait. */
@@ -153,7 +147,7 @@ export class Connection implements Receiving {
     this.phase = "closed";
     this.transport.abort();
     this.#resume?.();
-    this.#options.handler.closed(this);
+    this.#context.handler.closed(this);
   }
 
   /** It is known who it is: its packets may be as large as was announced. */
@@ -165,20 +159,22 @@ export class Connection implements Receiving {
   /** So many bytes of its messages wait for their commit, or, negative, have left. */
   weigh(bytes: number): void {
     this.#unacknowledgedBytes += bytes;
-    this.#options.inbound.bytes += bytes;
+    this.#context.inbound.bytes += bytes;
   }
 
   /** The place was taken for a message older than the entry that says so: it must not be sent before that is durable. */
   hold(place: number, until: number): void {
-    this.#held.push({ from: place, until });
+    (this.#held ??= []).push({ from: place, until });
   }
 
   /** Whether the place, or one before it, waits for the log. */
   isHeld(place: number, committedThrough: number): boolean {
-    let first = this.#held[0]; // nearly always none
+    const held = this.#held;
+    if (held === undefined) return false;
+    let first = held[0];
     while (first !== undefined && first.until <= committedThrough) {
-      this.#held.shift();
-      first = this.#held[0];
+      held.shift();
+      first = held[0];
     }
     return first !== undefined && place >= first.from;
   }
@@ -200,7 +196,7 @@ export class Connection implements Receiving {
     this.phase = "closing";
     this.outbox.end();
     this.#resume?.();
-    this.#options.platform.clock.after(LIMITS.lingerMs, () => {
+    this.#context.platform.clock.after(LIMITS.lingerMs, () => {
       if (this.phase !== "closing") return;
       this.transport.abort();
       this.ended();
@@ -245,7 +241,7 @@ export class Connection implements Receiving {
 
   /** It publishes faster than the log commits, or sends without reading: stop reading it. */
   get #isFlooding(): boolean {
-    const { limits, inbound } = this.#options;
+    const { limits, inbound } = this.#context;
     return this.#unacknowledgedBytes >= limits.unacknowledgedMaxBytes ||
       (inbound.bytes >= limits.inboundMaxBytes && this.#unacknowledgedBytes > 0) ||
       this.outbox.queuedBytes > 2 * LIMITS.slowSocketMaxBytes;
@@ -260,13 +256,13 @@ export class Connection implements Receiving {
       while (this.#mayProcess) {
         const packet = this.#decoder.next();
         if (packet === undefined) break;
-        this.receivedMs = nowMs ??= this.#options.platform.clock.nowMs();
-        this.#options.handler.packet(this, packet);
+        this.receivedMs = nowMs ??= this.#context.platform.clock.nowMs();
+        this.#context.handler.packet(this, packet);
         if (++packets >= LIMITS.packetsPerTurnMax) this.#rest();
       }
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
-      this.#options.handler.breach(this, error);
+      this.#context.handler.breach(this, error);
     } finally {
       this.receivedPackets += packets;
       this.#processing = false;
@@ -276,7 +272,7 @@ export class Connection implements Receiving {
   /** The others' turn; the rest of the chunk follows in the next one. */
   #rest(): void {
     this.#resting = true;
-    this.#options.platform.afterTurn(() => {
+    this.#context.platform.afterTurn(() => {
       this.#resting = false;
       this.checkReading();
     });
@@ -295,7 +291,7 @@ export class Connection implements Receiving {
 
   #drained(): void {
     if (this.phase === "closed") return;
-    this.#options.handler.drained(this);
+    this.#context.handler.drained(this);
     this.checkReading();
   }
 }

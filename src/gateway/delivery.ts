@@ -237,17 +237,17 @@ export class Delivery {
     about: { readonly options: DeliveryOptions; readonly qos: QoS; readonly hasExpired: boolean },
   ): LossReason | "not-authorized" | undefined {
     if (about.hasExpired) return "expired"; // [MQTT5-3.3.2-5]
-    const { identity, connect } = connection;
+    const { identity, outbox } = connection;
     const clientId = connection.session?.clientId ?? "";
     // Rights may have gone since the SUBSCRIBE.
     const request = { action: "deliver", identity, clientId, topicName: message.topicName } as const;
     if (!this.#hub.access.allows(request)) return "not-authorized";
-    const bytesMax = connect?.maximumPacketBytes;
+    const bytesMax = outbox.packetBytesMax;
     if (bytesMax === undefined) return undefined;
     const { subscriptionIds } = about.options;
     const options = { qos: about.qos, retain: false, dup: false, packetId: 1, subscriptionIds };
     // [MQTT5-3.1.2-25] not sent, and done as if it had been.
-    return connection.outbox.publishBytes(message, options) > bytesMax ? "too-large-for-subscriber" : undefined;
+    return outbox.publishBytes(message, options) > bytesMax ? "too-large-for-subscriber" : undefined;
   }
 
   #send(

@@ -17,7 +17,7 @@ import type { Platform, Socket } from "../ports.ts";
 import { Acknowledging } from "./acknowledging.ts";
 import { Authenticating } from "./authenticating.ts";
 import { Connecting } from "./connecting.ts";
-import type { ConnectionHandler } from "./connection.ts";
+import type { ConnectionContext, ConnectionHandler } from "./connection.ts";
 import { Connection, parkedBytes } from "./connection.ts";
 import { count, Counters, type GatewayFigures } from "./counters.ts";
 import { Deadlines } from "./deadlines.ts";
@@ -51,7 +51,7 @@ export class Gateway implements ConnectionHandler {
   readonly #hub: Hub;
   readonly #requestTurn: () => void;
   readonly #outboxes: Outboxes;
-  readonly #topicTable: TopicTable;
+  readonly #context: ConnectionContext;
   readonly #connections = new Set<Connection>();
   readonly #parked = new Set<Connection>();
   readonly #delivery: Delivery;
@@ -74,7 +74,12 @@ export class Gateway implements ConnectionHandler {
     const { counters } = this;
     const [connectionOf, deadlines] = [new Map<Session, Connection>(), new Deadlines<Session>()];
     this.#hub = { log, access, limits, announced, router, platform, tell, counters, connectionOf, deadlines };
-    this.#topicTable = new TopicTable({ levelsMax: limits.filterLevelsMax });
+    const decoding = {
+      maximumPacketBytes: limits.maximumPacketBytes,
+      preConnectMaximumPacketBytes: limits.connectMaxBytes,
+      topicTable: new TopicTable({ levelsMax: limits.filterLevelsMax }),
+    };
+    this.#context = { handler: this, limits, decoding, platform, inbound: this.#inbound };
     this.#requestTurn = options.requestTurn;
     this.#outboxes = new Outboxes(options.requestTurn);
     this.#delivery = new Delivery(this.#hub);
@@ -114,20 +119,12 @@ export class Gateway implements ConnectionHandler {
 
   /** A connection over a transport; the caller feeds it. Undefined: refused, the transport is aborted. */
   attach(transport: Transport): Connection | undefined {
-    const { limits, platform } = this.#hub;
+    const { limits } = this.#hub;
     if (this.#stopping || this.#connections.size >= limits.connectionsMax || this.#isCrowded(transport.peer.address)) {
       transport.abort();
       return undefined;
     }
-    const connection = new Connection({
-      transport,
-      outbox: this.#outboxes.create(transport),
-      handler: this,
-      limits,
-      topicTable: this.#topicTable,
-      platform,
-      inbound: this.#inbound,
-    });
+    const connection = new Connection(transport, this.#outboxes.create(transport), this.#context);
     this.counters.connectionsAccepted++;
     this.#connections.add(connection);
     this.#halfOpen++;

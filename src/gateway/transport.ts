@@ -32,7 +32,7 @@ class SocketTransport implements Transport {
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
   #queuedBytes = 0;
   #ended = false;
-  onDrain: () => void = () => {};
+  onDrain: () => void = ignore;
 
   constructor(socket: Socket) {
     this.#socket = socket;

@@ -6,7 +6,7 @@
  */
 import { readAck } from "./ack_codec.ts";
 import { readConnect, readProtocolVersion } from "./connect_codec.ts";
-import { Framing } from "./framing.ts";
+import { Framing, type HeaderCheck } from "./framing.ts";
 import type { IncomingPacket, ProtocolVersion } from "./packet.ts";
 import { malformed, PacketReader, protocolBreach } from "./packet_reader.ts";
 import { checkPublishFlags, readPublish } from "./publish_codec.ts";
@@ -43,12 +43,12 @@ const SERVER_TYPES: ReadonlySet<number> = new Set([2, 9, 11, 13]);
 
 const DUP = 0x08;
 
+/** Of all connections of a gateway. */
 export interface DecoderOptions {
   /** Limit of a whole packet after CONNECT, header included: the Maximum Packet Size the gateway announces. */
   readonly maximumPacketBytes: number;
   /** Limit of the CONNECT, and of what comes before `admit` when that has an authentication method. */
   readonly preConnectMaximumPacketBytes: number;
-  /** Shared by all connections. */
   readonly topicTable: TopicTable;
 }
 
@@ -56,7 +56,7 @@ export interface DecoderOptions {
  * `push` chunks as they arrive, then call `next` until it returns undefined. Binary fields of the packets (payload,
  * password, correlation data, …) are views of the chunks: whoever keeps one longer than the turn copies it.
  */
-export class Decoder {
+export class Decoder implements HeaderCheck {
   readonly #framing: Framing;
   readonly #reader = new PacketReader();
   readonly #options: DecoderOptions;
@@ -70,10 +70,7 @@ export class Decoder {
   constructor(options: DecoderOptions) {
     this.#options = options;
     this.#packetBytesMax = options.maximumPacketBytes;
-    this.#framing = new Framing({
-      packetBytesMax: options.preConnectMaximumPacketBytes,
-      checkHeader: (firstByte, remainingLength) => this.#checkHeader(firstByte, remainingLength),
-    });
+    this.#framing = new Framing(options.preConnectMaximumPacketBytes, this);
   }
 
   /** Known once the Protocol Level of the CONNECT has been read, even if the rest of it was refused. */
@@ -169,7 +166,7 @@ export class Decoder {
   }
 
   /** Refuses what must not come before any of its body is read. */
-  #checkHeader(firstByte: number, remainingLength: number): void {
+  checkHeader(firstByte: number, remainingLength: number): void {
     const type = firstByte >> 4;
     const version = this.#version;
     if (version === undefined || !this.#connected) {

@@ -14,17 +14,20 @@ const FIRST_BYTE_MIN = 0x10;
 
 const NO_BYTES = new Uint8Array(0);
 
-/** Judges a packet by its fixed header, before anything of its body is buffered; throws ProtocolError to refuse. */
-export type HeaderCheck = (firstByte: number, remainingLength: number) => void;
+/** Judges a packet by its fixed header, before anything of its body is buffered. */
+export interface HeaderCheck {
+  /** Throws ProtocolError to refuse. */
+  checkHeader(firstByte: number, remainingLength: number): void;
+}
 
 export class Framing {
-  readonly #checkHeader: HeaderCheck;
+  readonly #check: HeaderCheck;
   #packetBytesMax: number;
 
-  /** Chunks not yet looked at, the first of them from `#at` on. */
+  /** Chunks not yet looked at, the first of them from `#at` on. Nearly always there is but one. */
   #chunk: Uint8Array = NO_BYTES;
   #at = 0;
-  readonly #later: Uint8Array[] = [];
+  #later: Uint8Array[] | undefined;
   #laterBytes = 0;
 
   /** -1 while the next byte is a first byte. */
@@ -45,9 +48,9 @@ export class Framing {
   /** Whether its Remaining Length has no superfluous bytes. */
   lengthIsMinimal = true;
 
-  constructor(options: { readonly packetBytesMax: number; readonly checkHeader: HeaderCheck }) {
-    this.#packetBytesMax = options.packetBytesMax;
-    this.#checkHeader = options.checkHeader;
+  constructor(packetBytesMax: number, check: HeaderCheck) {
+    this.#packetBytesMax = packetBytesMax;
+    this.#check = check;
   }
 
   /** Changes the limit (whole packet, header included) for packets whose Remaining Length is not yet read. */
@@ -61,11 +64,11 @@ export class Framing {
   }
 
   push(chunk: Uint8Array): void {
-    if (this.#at >= this.#chunk.length && this.#later.length === 0) {
+    if (this.#at >= this.#chunk.length && !this.#later?.length) {
       this.#chunk = chunk;
       this.#at = 0;
     } else {
-      this.#later.push(chunk);
+      (this.#later ??= []).push(chunk);
       this.#laterBytes += chunk.length;
     }
   }
@@ -74,7 +77,7 @@ export class Framing {
   next(): boolean {
     for (;;) {
       if (this.#readHeader() && this.#readBody()) return true;
-      const chunk = this.#later.shift();
+      const chunk = this.#later?.shift();
       if (chunk === undefined) {
         this.#chunk = NO_BYTES; // An idle connection must not hold on to its last chunk.
         this.#at = 0;
@@ -91,7 +94,7 @@ export class Framing {
   clear(): void {
     this.#chunk = NO_BYTES;
     this.#at = 0;
-    this.#later.length = 0;
+    this.#later = undefined;
     this.#laterBytes = 0;
     this.#gathered = NO_BYTES;
     this.bytes = NO_BYTES;
@@ -121,7 +124,7 @@ export class Framing {
         throw new UnansweredError(REASON.malformedPacket, "The Remaining Length has more than four bytes");
       }
     }
-    this.#checkHeader(this.#firstByte, this.#length);
+    this.#check.checkHeader(this.#firstByte, this.#length);
     // [MQTT5-3.2.2-15] refused before a byte of the body is kept.
     if (1 + this.#lengthBytes + this.#length > this.#packetBytesMax) {
       throw new ProtocolError(
