@@ -110,7 +110,7 @@ async function kept(one: Kept, context: Context): Promise<Section> {
 /** Waiting for absent sessions, so that everything is written and nothing is freed. */
 async function disk(context: Context): Promise<Section> {
   const rows: string[][] = [];
-  for (const burst of [1, 10]) {
+  for (const burst of [1, 10, 100]) {
     const open = await withBrokers([tributary(context.runtime, ROOMY)], async ([broker]) => {
       if (broker === undefined) throw new Error("No broker runs");
       return await runLoad<OpenResult>({
