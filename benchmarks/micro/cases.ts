@@ -178,11 +178,11 @@ const COMMIT: MicroCase = {
   prepare: () => {
     const one = entry();
     const clock = { nowMs: () => NOW_MS };
-    let builder = new CommitBuilder(new Space());
+    let builder = new CommitBuilder(new Space(), new Map());
     let builds = 0;
     return () => {
       // A space remembers its rows: a new one now and then, which costs nothing beside so many entries.
-      if (++builds % ENTRIES === 0) builder = new CommitBuilder(new Space());
+      if (++builds % ENTRIES === 0) builder = new CommitBuilder(new Space(), new Map());
       for (let number = 0; number < ENTRIES; number++) builder.add(POSITION + builds * ENTRIES + number, one, clock);
       const rows = builder.storedRows();
       builder.reset();
