@@ -8,8 +8,9 @@ import { encodePacket } from "../mqtt/codec.ts";
 import type { Message } from "../mqtt/message.ts";
 import type { AckPacket, OutgoingPacket, ProtocolVersion } from "../mqtt/packet.ts";
 import type { PublishOptions } from "../mqtt/publish_codec.ts";
-import { packetIdOffset, publishBytes, topicAliasOffset, writePublish } from "../mqtt/publish_codec.ts";
+import { publishBytes } from "../mqtt/publish_codec.ts";
 import { TopicAliases } from "../mqtt/topic_aliases.ts";
+import { SharedPublish, SharedPublishes } from "./shared_publish.ts";
 import type { Transport } from "./transport.ts";
 
 /** Blocks from which chunks are carved. A chunk pins its block until the system has taken it. */
@@ -29,95 +30,6 @@ class Slab {
   }
 }
 
-/**
- * The last PUBLISH that was encoded: the next receiver of the same message gets a copy with its own packet identifier, and
- * with its own topic alias if it has one.
- */
-class Template {
-  #message: Message | undefined;
-  #options: PublishOptions | undefined;
-  #version: ProtocolVersion = 4;
-  #bytes = new Uint8Array(0);
-  #start = 0;
-  #length = 0;
-  #packetIdAt = 0;
-  #topicAliasAt = 0;
-
-  /** Bytes that the PUBLISH takes. */
-  size(message: Message, options: PublishOptions, version: ProtocolVersion): number {
-    return this.#fits(message, options, version) ? this.#length : publishBytes(message, options, version);
-  }
-
-  write(
-    message: Message,
-    options: PublishOptions,
-    target: { readonly version: ProtocolVersion; readonly bytes: Uint8Array<ArrayBuffer>; readonly offset: number },
-  ): number {
-    const { version, bytes, offset } = target;
-    if (!this.#fits(message, options, version)) {
-      const end = writePublish(message, options, version, bytes, offset);
-      this.#message = message;
-      this.#options = options;
-      this.#version = version;
-      this.#bytes = bytes;
-      this.#start = offset;
-      this.#length = end - offset;
-      this.#packetIdAt = options.qos === 0 ? 0 : packetIdOffset(bytes, offset) - offset;
-      this.#topicAliasAt = options.topicAlias === undefined ? 0 : topicAliasOffset(bytes, offset, options.qos) - offset;
-      return end;
-    }
-    bytes.set(this.#bytes.subarray(this.#start, this.#start + this.#length), offset);
-    if (options.qos > 0) {
-      bytes[offset + this.#packetIdAt] = options.packetId >> 8;
-      bytes[offset + this.#packetIdAt + 1] = options.packetId & 0xff;
-    }
-    if (options.topicAlias !== undefined) {
-      bytes[offset + this.#topicAliasAt] = options.topicAlias >> 8;
-      bytes[offset + this.#topicAliasAt + 1] = options.topicAlias & 0xff;
-    }
-    return offset + this.#length;
-  }
-
-  /** Chunks are recycled after the flush. */
-  forget(): void {
-    this.#message = undefined;
-  }
-
-  #fits(message: Message, options: PublishOptions, version: ProtocolVersion): boolean {
-    const last = this.#options;
-    return this.#message === message && last !== undefined && this.#version === version && last.qos === options.qos &&
-      last.retain === options.retain && last.dup === options.dup &&
-      last.messageExpirySeconds === options.messageExpirySeconds &&
-      sameIds(last.subscriptionIds, options.subscriptionIds);
-  }
-}
-
-/**
- * One template for each form in which the same message goes out in the same turn: with its topic name alone, with a topic
- * alias that is new to the client, and with one that stands for the name.
- */
-class Templates {
-  readonly #named = new Template();
-  readonly #introducing = new Template();
-  readonly #aliased = new Template();
-
-  of(options: PublishOptions): Template {
-    if (options.topicAlias === undefined) return this.#named;
-    return options.omitTopicName === true ? this.#aliased : this.#introducing;
-  }
-
-  forget(): void {
-    this.#named.forget();
-    this.#introducing.forget();
-    this.#aliased.forget();
-  }
-}
-
-function sameIds(left: readonly number[] | undefined, right: readonly number[] | undefined): boolean {
-  if (left === right) return true;
-  return left?.length === right?.length && (left?.every((id, index) => id === right?.[index]) ?? false);
-}
-
 /** Properties that a packet can do without, the least useful first. */
 const DISPENSABLE = ["reasonString", "responseInformation", "serverReference"] as const;
 
@@ -134,7 +46,7 @@ function omit<T extends object>(from: T, name: string): T {
 export class Outboxes {
   readonly #requestTurn: () => void;
   readonly #slab = new Slab();
-  readonly #templates = new Templates();
+  readonly #publishes = new SharedPublishes();
   #dirty: Outbox[] = [];
 
   constructor(requestTurn: () => void) {
@@ -142,19 +54,21 @@ export class Outboxes {
   }
 
   create(transport: Transport): Outbox {
-    return new Outbox(transport, (outbox) => {
-      if (this.#dirty.length === 0) this.#requestTurn();
-      this.#dirty.push(outbox);
-    });
+    return new Outbox(transport, this.#publishes, this.#markDirty);
   }
+
+  readonly #markDirty = (outbox: Outbox): void => {
+    if (this.#dirty.length === 0) this.#requestTurn();
+    this.#dirty.push(outbox);
+  };
 
   /** One write for every connection that has something to send. */
   flush(): void {
     const dirty = this.#dirty;
     if (dirty.length === 0) return;
     this.#dirty = [];
-    for (const outbox of dirty) outbox.flush(this.#slab, this.#templates);
-    this.#templates.forget();
+    for (const outbox of dirty) outbox.flush(this.#slab);
+    this.#publishes.forget(); // chunks belong to the transports now
   }
 }
 
@@ -164,9 +78,11 @@ export class Outbox {
   /** The client's Maximum Packet Size; set when the CONNECT is known. */
   packetBytesMax: number | undefined;
   readonly #transport: Transport;
+  readonly #publishes: SharedPublishes;
   readonly #markDirty: (outbox: Outbox) => void;
-  #messages: (Message | undefined)[] = [];
-  #packets: (PublishOptions | AckPacket | Uint8Array)[] = [];
+  #packets: (SharedPublish | AckPacket | Uint8Array)[] = [];
+  /** Packet identifier and, in the upper 16 bits, topic alias of each that is a PUBLISH. */
+  #ids: number[] = [];
   #pendingBytes = 0;
   #ending = false;
   #topicAliases: TopicAliases | undefined;
@@ -174,8 +90,9 @@ export class Outbox {
   sentBytes = 0;
   sentPackets = 0;
 
-  constructor(transport: Transport, markDirty: (outbox: Outbox) => void) {
+  constructor(transport: Transport, publishes: SharedPublishes, markDirty: (outbox: Outbox) => void) {
     this.#transport = transport;
+    this.#publishes = publishes;
     this.#markDirty = markDirty;
   }
 
@@ -193,7 +110,9 @@ export class Outbox {
     if (this.#ending) return;
     const aliases = this.#topicAliases;
     const packet = aliases === undefined ? options : this.#aliased(message, options, aliases);
-    this.#push(message, packet, message.payload.byteLength + message.topicName.length);
+    const shared = this.#publishes.of(message, packet, this.version);
+    const ids = packet.packetId | (packet.topicAlias ?? 0) << 16;
+    this.#push(shared, ids, message.payload.byteLength + message.topicName.length);
   }
 
   /** Bytes that the PUBLISH would take on the network now. */
@@ -218,7 +137,7 @@ export class Outbox {
   }
 
   ack(packet: AckPacket): void {
-    this.#push(undefined, this.#explains(packet) ? packet : without(packet, "reasonString"), 4);
+    this.#push(this.#explains(packet) ? packet : without(packet, "reasonString"), 0, 4);
   }
 
   /**
@@ -235,7 +154,7 @@ export class Outbox {
       bytes = encodePacket(rest, this.version);
     }
     if (bytes.byteLength > bytesMax) return false; // [MQTT5-3.1.2-24]
-    if (bytes.byteLength > 0) this.#push(undefined, bytes, bytes.byteLength);
+    if (bytes.byteLength > 0) this.#push(bytes, 0, bytes.byteLength);
     return true;
   }
 
@@ -253,22 +172,22 @@ export class Outbox {
     if (this.#packets.length === 0) this.#markDirty(this);
   }
 
-  #push(message: Message | undefined, packet: PublishOptions | AckPacket | Uint8Array, bytes: number): void {
+  #push(packet: SharedPublish | AckPacket | Uint8Array, ids: number, bytes: number): void {
     if (this.#ending) return; // [MQTT5-3.14.4-1]
-    this.#messages.push(message);
     this.#packets.push(packet);
+    this.#ids.push(ids);
     this.#pendingBytes += bytes;
     if (this.#packets.length === 1) this.#markDirty(this);
   }
 
-  flush(slab: Slab, templates: Templates): void {
+  flush(slab: Slab): void {
     const packets = this.#packets;
     if (packets.length > 0) {
-      const total = this.#size(templates);
-      const chunk = slab.take(total) as Uint8Array<ArrayBuffer>; // Slab allocates plain buffers
-      this.#encode(chunk, templates);
-      this.#messages = [];
+      const total = this.#size();
+      const chunk = slab.take(total);
+      this.#encode(chunk);
       this.#packets = [];
+      this.#ids = [];
       this.#pendingBytes = 0;
       this.sentBytes += total;
       this.sentPackets += packets.length;
@@ -277,32 +196,30 @@ export class Outbox {
     if (this.#ending) this.#transport.end();
   }
 
-  #size(templates: Templates): number {
+  #size(): number {
     let total = 0;
-    for (let index = 0; index < this.#packets.length; index++) {
-      const packet = this.#packets[index];
-      const message = this.#messages[index];
-      if (packet === undefined) continue;
-      if (packet instanceof Uint8Array) total += packet.byteLength;
-      else if ("type" in packet) total += ackBytes(packet, this.version);
-      else if (message !== undefined) total += templates.of(packet).size(message, packet, this.version);
+    for (const packet of this.#packets) {
+      if (packet instanceof SharedPublish) total += packet.bytes;
+      else if (packet instanceof Uint8Array) total += packet.byteLength;
+      else total += ackBytes(packet, this.version);
     }
     return total;
   }
 
-  #encode(chunk: Uint8Array<ArrayBuffer>, templates: Templates): void {
+  #encode(chunk: Uint8Array): void {
     let offset = 0;
-    for (let index = 0; index < this.#packets.length; index++) {
-      const packet = this.#packets[index];
-      const message = this.#messages[index];
+    const packets = this.#packets;
+    for (let index = 0; index < packets.length; index++) {
+      const packet = packets[index];
       if (packet === undefined) continue;
-      if (packet instanceof Uint8Array) {
+      if (packet instanceof SharedPublish) {
+        const ids = this.#ids[index] ?? 0;
+        offset = packet.write(ids & 0xffff, ids >>> 16, chunk, offset);
+      } else if (packet instanceof Uint8Array) {
         chunk.set(packet, offset);
         offset += packet.byteLength;
-      } else if ("type" in packet) {
+      } else {
         offset = writeAck(packet, this.version, chunk, offset);
-      } else if (message !== undefined) {
-        offset = templates.of(packet).write(message, packet, { version: this.version, bytes: chunk, offset });
       }
     }
   }
