@@ -190,6 +190,24 @@ export const MUTATIONS: readonly Mutation[] = [
       "    for (const row of page.rows.filter(({ first }) => page.damaged.every((one) => first < (one.first ?? 0)))) {\n",
   },
   {
+    name: "places behind a damaged row keep their too low numbers",
+    file: "src/log/missing_rows.ts",
+    find: "    if (gaps.length === 0) return;\n",
+    replace: "    if (gaps.length > 0) return;\n",
+  },
+  {
+    name: "entries behind a damaged row name places that others have now",
+    file: "src/log/missing_rows.ts",
+    find: "    if (!this.#isAny) return entry;\n",
+    replace: "    if (position > 0) return entry;\n",
+  },
+  {
+    name: "what was received before a damaged row passes for not released",
+    file: "src/log/missing_rows.ts",
+    find: "      session.received.clear();\n",
+    replace: "",
+  },
+  {
     name: "a message is delivered without its last byte",
     file: "src/gateway/delivery.ts",
     find: "    connection.outbox.publish(\n      message,\n",

@@ -3,9 +3,9 @@
  * behind it come out with lower numbers than they had: entries that name places are translated into the numbers of the
  * replay, and at the end the places get theirs back. Used while recovering, and only where a row is missing.
  *
- * How far a number of the replay is off is known from what entries say besides (named_places.ts). Where nothing tells, a
- * number is rather too high than too low: a client that still holds that packet identifier of QoS 2 was sent the message
- * of the lower number before, so that nothing it never got passes for a repeat.
+ * How far a number of the replay is off is known from what entries say besides (named_places.ts). Where nothing tells,
+ * messages get numbers that none of them can have had, so that none passes for a repeat of what its client still holds under
+ * a packet identifier of QoS 2: it may come twice, but not get lost.
  */
 import { LIMITS } from "../limits.ts";
 import type { Session } from "../mqtt/session.ts";
@@ -50,7 +50,10 @@ export class MissingRows {
     // No entry is smaller than that, and each is a place of a session at most; a retained page is counted by its bytes.
     const missingMax = Math.min(span, LIMITS.rowBytes / 4);
     for (const session of this.#state.sessions.values()) {
-      if (session.asOf < first + span - 1) this.#miss(session, missingMax);
+      if (session.asOf >= first + span - 1) continue;
+      this.#miss(session, missingMax);
+      // Whether these exchanges have ended nobody knows, and a new message under such an identifier must not be swallowed.
+      session.received.clear();
     }
   }
 
@@ -113,11 +116,14 @@ export class MissingRows {
     const grantsQoS2 = mayHoldIdentifiers(session);
     let off = 0;
     for (const { from, least, most, missingMax } of stretches) {
-      const known = most === Infinity ? Math.max(off, least) + (grantsQoS2 ? missingMax : 0) : most;
+      const sentMax = Math.min(places.next - from, LIMITS.windowSpanMax);
+      const known = most === Infinity ? Math.max(off, least) + (grantsQoS2 ? missingMax + sentMax : 0) : most;
       if (known <= off) continue;
       gaps.push({ at: Math.max(from, places.first), count: known - off });
       off = known;
     }
+    // In any case: what it had received is forgotten.
+    this.#state.changed(session, this.#through);
     if (gaps.length === 0) return;
     const numberOf = (place: number): number =>
       gaps.reduce((number, { at, count }) => at <= place ? number + count : number, place);
@@ -126,7 +132,6 @@ export class MissingRows {
     for (const place of released) session.released.add(place);
     session.begunThrough = numberOf(session.begunThrough);
     session.places = places.withGaps(gaps);
-    this.#state.changed(session, this.#through);
   }
 }
 

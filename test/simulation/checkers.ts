@@ -277,14 +277,23 @@ export function ledgerBalances(
 export function willOnceIffDue(
   history: History,
   losses: readonly Loss[],
-  { subscriber, excused }: { readonly subscriber: string; readonly excused: ReadonlySet<string> },
+  { subscriber, excused, mayRepeat }: {
+    readonly subscriber: string;
+    readonly excused: ReadonlySet<string>;
+    /** What the subscriber had of it was in a damaged row. */
+    readonly mayRepeat: boolean;
+  },
 ): void {
   const noRoom = new Set(losses.filter(({ reason }) => reason === "log-full").map(({ clientId }) => clientId));
   let lost = losses.reduce((sum, { clientId, count }) => sum + (clientId === subscriber ? count : 0), 0);
   for (const { id, clientId, due } of history.wills.values()) {
     const seen = history.willsSeen.get(id) ?? 0;
     if (due === "must" && seen === 0 && (excused.has(id) || noRoom.has(clientId) || lost-- > 0)) continue;
-    const fits = due === "must" ? seen === 1 : due === "must-not" ? seen === 0 : seen <= 1;
+    const fits = due === "must"
+      ? seen === 1 || (mayRepeat && seen > 1)
+      : due === "must-not"
+      ? seen === 0
+      : seen <= 1 || mayRepeat;
     requireThat(fits, "a will exactly once iff due", () => `will ${id} of ${clientId}, ${due}, was seen ${seen} times`);
   }
 }

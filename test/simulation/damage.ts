@@ -5,6 +5,7 @@
 import type { Entry } from "../../src/log/entry.ts";
 import { createMemoryStore, type MemoryDisk } from "../../src/log/memory_store.ts";
 import { recover } from "../../src/log/recovery.ts";
+import type { State } from "../../src/log/state.ts";
 import type { Loss, StoreDamage } from "../../src/ports.ts";
 import { requireThat } from "./checkers.ts";
 import type { LogWitness } from "./log_witness.ts";
@@ -24,9 +25,22 @@ interface Flip {
 /** What a flip took from sessions: whoever had something in it does not know any more what the gateway knows. */
 export interface Shaken {
   readonly clientIds: ReadonlySet<string>;
+  /** What was on its way to somebody, or came from somebody, may come once more. */
+  readonly mayRepeat: boolean;
   /** Nobody knows what else: the state began from too early, or lacks what happened to share groups. */
   readonly everything: boolean;
 }
+
+/** Without these nobody knows whether a session is there, what it asks for or whether its will is owed. */
+const SHAKING: ReadonlySet<Entry["type"]> = new Set([
+  "session-created",
+  "session-connected",
+  "session-disconnected",
+  "session-ended",
+  "subscribed",
+  "unsubscribed",
+  "will-fired",
+]);
 
 const NAMED = /^The (row|session|value|retained message of) ("(?:[^"\\]|\\.)*")/;
 
@@ -49,10 +63,10 @@ export class Damages {
    * stays whole. Undefined: there was nothing to flip.
    */
   async flip(random: Random, { isBound }: { readonly isBound: boolean }): Promise<Shaken | undefined> {
-    const { opened, tail } = await recover(createMemoryStore(this.#disk));
+    const { opened, tail, state: sound } = await recover(createMemoryStore(this.#disk));
     this.#disk.kill({ unsynced: "lost" });
     const settled = opened.rows.filter(({ first, span }) => first + span <= tail.tail);
-    const rows = isBound || (settled.length > 0 && random.chance(0.7)) ? settled : opened.rows;
+    const rows = isBound || (settled.length > 0 && random.chance(0.4)) ? settled : opened.rows;
     const keys = {
       row: rows.map(({ first }) => String(first)),
       session: opened.sessions.map(({ key }) => String(key)),
@@ -72,8 +86,9 @@ export class Damages {
     const { state } = await recover(createMemoryStore(this.#disk));
     this.#disk.kill({ unsynced: "lost" });
     this.#startKeeps(state.sessions);
-    const nobody: Shaken = { clientIds: new Set(), everything: false };
-    if (kind === "meta") return { ...nobody, everything: true };
+    if (row !== undefined) this.#queuesAreKept(sound, state, row);
+    const nobody: Shaken = { clientIds: new Set(), mayRepeat: false, everything: false };
+    if (kind === "meta") return { ...nobody, mayRepeat: true, everything: true };
     if (kind === "session") return this.#shakenBy([Number(key)]);
     if (row === undefined || through < tail.tail) return nobody;
     return this.#shakenByEntries(this.#witness.entriesIn(row.first, through));
@@ -137,13 +152,57 @@ export class Damages {
   #shakenBy(numbers: readonly number[]): Shaken {
     const sessions = numbers.map((number) => this.#witness.sessionOf(number));
     const clientIds = new Set(sessions.flatMap((session) => session === undefined ? [] : [session.clientId]));
-    return { clientIds, everything: sessions.some((session) => session?.clientId.startsWith("\0") ?? true) };
+    const everything = sessions.some((session) => session?.clientId.startsWith("\0") ?? true);
+    return { clientIds, mayRepeat: everything, everything };
   }
 
-  /** A message in the tail is a place of everybody who gets it, and the places behind it have other numbers without it. */
+  /** Messages and acknowledgements in the tail shake nobody: what is behind them is as it was. */
   #shakenByEntries(entries: readonly Entry[]): Shaken {
-    if (entries.some(({ type }) => type === "message")) return { clientIds: new Set(), everything: true };
-    return this.#shakenBy(entries.flatMap((entry) => "session" in entry ? [entry.session] : []));
+    const shaken = this.#shakenBy(
+      entries.flatMap((entry) => SHAKING.has(entry.type) && "session" in entry ? [entry.session] : []),
+    );
+    return {
+      ...shaken,
+      mayRepeat: true,
+      everything: shaken.everything || entries.some(({ type }) => type === "started"),
+    };
+  }
+
+  /**
+   * What is sound is kept: of a queue everything but what was in the row, under no packet identifier that was a newer
+   * message's. Between a share group and its members it may be anywhere, and retained messages come from the replay.
+   */
+  #queuesAreKept(sound: State, damaged: State, row: Pick<Flip, "first"> & { readonly span: number }): void {
+    const through = row.first + row.span - 1;
+    const shaken = this.#shakenByEntries(this.#witness.entriesIn(row.first, through));
+    const isMissing = (position: number): boolean => row.first <= position && position <= through;
+    const shared = sharedPositions(damaged);
+    for (const { number, clientId, isShareGroup, places, received } of sound.sessions.values()) {
+      const kept = damaged.sessions.get(number);
+      if (kept === undefined || shaken.everything || shaken.clientIds.has(clientId)) continue;
+      for (const place of places.openPlaces()) {
+        const position = places.position(place) ?? 0;
+        const delivery = places.delivery(place);
+        if (isMissing(position) || delivery?.retained === true) continue;
+        const about = (): string => `session ${number}, place ${place}, at ${position}`;
+        if (isShareGroup || delivery?.shared !== undefined) {
+          requireThat(shared.has(position), "what is sound is kept by a share group or a member", about);
+          continue;
+        }
+        const same = [...kept.places.openPlaces()].find((one) => kept.places.position(one) === position);
+        requireThat(same !== undefined, "what is sound is kept in its queue", about);
+        requireThat(places.qos(place) < 2 || (same ?? 0) >= place, "no identifier of a newer message", about);
+      }
+      for (const [packetId, position] of kept.received) {
+        const isSame = received.get(packetId) === position;
+        requireThat(isSame, "nothing passes for a repeat", () => `session ${number}, packet identifier ${packetId}`);
+      }
+      for (const place of kept.released) {
+        const was = [...places.openPlaces()].find((one) => places.position(one) === kept.places.position(place));
+        const isSame = was === undefined || sound.sessions.get(number)?.released.has(was) === true;
+        requireThat(isSame, "PUBREL only for what had its PUBREC", () => `session ${number}, place ${place}`);
+      }
+    }
   }
 
   /** What is sound is kept: a session is there unless its snapshot, or the row that it began in, was hit. */
@@ -155,4 +214,15 @@ export class Damages {
       requireThat(isHit || sessions.has(number), "what is sound is kept", () => `session ${number}, at ${position}`);
     }
   }
+}
+
+/** Positions of messages that share groups and their members hold. */
+function sharedPositions({ sessions }: State): ReadonlySet<number> {
+  const positions = new Set<number>();
+  for (const { isShareGroup, places } of sessions.values()) {
+    for (const place of places.openPlaces()) {
+      if (isShareGroup || places.delivery(place)?.shared !== undefined) positions.add(places.position(place) ?? 0);
+    }
+  }
+  return positions;
 }

@@ -62,7 +62,10 @@ export function watcherBalances(site: Site, watcherId: string, excused: Readonly
   const { history, losses, witness } = site;
   const incarnation = history.incarnations.find(({ clientId, ended }) => clientId === watcherId && !ended);
   if (incarnation === undefined) return;
-  const published = witness.messages().filter(({ topicName }) => topicName.startsWith("e/")).map(({ id }) => id);
+  const logged = witness.messages().filter(({ topicName }) => topicName.startsWith("e/")).map(({ id }) => id);
+  // That it was received may have been in a damaged row: then it is another message when it comes again.
+  const isSure = (id: string): boolean => (history.sent.get(id)?.sentStep ?? Infinity) > history.shakenStep;
+  const published = logged.filter((id, index) => isSure(id) || logged.indexOf(id) === index);
   const waiting = site.engine.log.state.sessionOf.get(watcherId)?.places.count ?? 0;
   ledgerBalances(incarnation, { published, losses, waiting, excused });
 }

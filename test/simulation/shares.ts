@@ -58,7 +58,8 @@ export function nothingNewAfterLeaving(left: ReadonlySet<string>, delivered: Del
 /** QoS 2 to one session at most and never twice; another copy of QoS 1 only after the member with the first one left. */
 export function sharedOnce(history: History): void {
   for (const sent of history.sent.values()) {
-    if (!isOfGroup(sent.topicName) || !sent.isHonest) continue;
+    // Who had what may have been in a damaged row.
+    if (!isOfGroup(sent.topicName) || !sent.isHonest || sent.sentStep <= history.shakenStep) continue;
     const copies = history.shared.of(sent.id);
     const about = (): string =>
       `${sent.id} went to ${copies.map(({ incarnation }) => incarnation.clientId).join(", ")}`;

@@ -390,7 +390,7 @@ class Simulation {
       for (const [id, will] of history.wills) if (will.clientId === clientId) history.wills.delete(id);
     }
     history.isShaken ||= shaken.everything;
-    if (shaken.everything) history.shakenStep = this.#step;
+    if (shaken.mayRepeat) history.shakenStep = this.#step;
     history.damages++;
     this.trace.add(`${this.#step} a bit flips on the disk of ${site.name}`);
   }
@@ -502,7 +502,8 @@ class Simulation {
       counts.checked += acknowledgedIsDelivered(history, losses, { isFull: site.engine.log.full, excused });
       qos2Once(history);
       if (!history.isShakenFor(watcherOf(site))) {
-        willOnceIffDue(history, losses, { subscriber: watcherOf(site), excused });
+        const mayRepeat = history.shakenStep >= 0;
+        willOnceIffDue(history, losses, { subscriber: watcherOf(site), excused, mayRepeat });
       }
       counts.retained += await this.#checkRetained(site);
       if (!history.isShaken) sharedOnce(history);
