@@ -211,17 +211,11 @@ export class Ballast {
 
   /** Real bytes that do not compress: a sparse file would free nothing. */
   #write(): boolean {
-    const block = new Uint32Array(16_384);
-    let state = 0x2545_f491;
+    const block = new Uint8Array(65_536);
     const descriptor = openSync(this.#path, "w", 0o600);
     try {
       for (let written = 0; written < this.#bytes;) {
-        for (let i = 0; i < block.length; i++) {
-          state ^= state << 13;
-          state ^= state >>> 17;
-          state ^= state << 5;
-          block[i] = state;
-        }
+        crypto.getRandomValues(block); // a generator of our own would take the compiler into memory
         written += writeSync(descriptor, block, 0, Math.min(block.byteLength, this.#bytes - written));
       }
       fsyncSync(descriptor);

@@ -100,7 +100,7 @@ export class UnreadableBytes extends Error {
 }
 
 /** Names read before, by a hash of their bytes; a name that meets another one in its slot takes its place. */
-const NAMES: (string | undefined)[] = Array.from({ length: LIMITS.namesReadMax }, () => undefined);
+const NAMES = new Array<string | undefined>(LIMITS.namesReadMax).fill(undefined);
 const FNV_OFFSET = 0x811c_9dc5;
 const FNV_PRIME = 0x0100_0193;
 

@@ -26,7 +26,7 @@ export class TopicTable {
     this.#levelsMax = options.levelsMax;
     this.#mask = slots - 1;
     this.#hashes = new Int32Array(slots);
-    this.#names = Array.from({ length: slots }, () => undefined);
+    this.#names = new Array<string | undefined>(slots).fill(undefined);
   }
 
   /**
