@@ -33,6 +33,8 @@ export class MissingRows {
   #isAny = false;
   /** The newest position that was seen, or missing. */
   #through = 0;
+  /** The most places of one session in rows that are missing since the last entry. */
+  #missingMax = 0;
 
   constructor(state: State) {
     this.#state = state;
@@ -48,18 +50,13 @@ export class MissingRows {
     this.#isAny = true;
     this.#through = Math.max(this.#through, first + span - 1);
     // No entry is smaller than that, and each is a place of a session at most; a retained page is counted by its bytes.
-    const missingMax = Math.min(span, LIMITS.rowBytes / 4);
-    for (const session of this.#state.sessions.values()) {
-      if (session.asOf >= first + span - 1) continue;
-      this.#miss(session, missingMax);
-      // Whether these exchanges have ended nobody knows, and a new message under such an identifier must not be swallowed.
-      session.received.clear();
-    }
+    this.#missingMax += Math.min(span, LIMITS.rowBytes / 4);
   }
 
   /** The entry as the replay has to apply it; undefined: it names what is missing. */
   translate({ position, entry, named }: PlacedEntry): Entry | undefined {
     if (!this.#isAny) return entry;
+    this.#missed();
     this.#through = position;
     // Whose beginning is missing is unknown, but its number must not be another's: places may name it as their share group.
     if ("session" in entry) this.#state.nextSession = Math.max(this.#state.nextSession, entry.session + 1);
@@ -75,9 +72,25 @@ export class MissingRows {
 
   /** Gives the places their numbers back. */
   finish(): void {
+    this.#missed();
     for (const [session, stretches] of this.#stretches) {
       if (this.#state.sessions.get(session.number) !== session || session.isShareGroup) continue;
       this.#renumber(session, stretches);
+    }
+  }
+
+  /** Of rows that are missing one after the other, once: there may be many, and many sessions. */
+  #missed(): void {
+    const missingMax = this.#missingMax;
+    if (missingMax === 0) return;
+    this.#missingMax = 0;
+    for (const session of this.#state.sessions.values()) {
+      if (session.asOf >= this.#through) continue;
+      this.#miss(session, missingMax);
+      if (session.received.size === 0) continue;
+      // Whether these exchanges have ended nobody knows, and a new message under such an identifier must not be swallowed.
+      session.received.clear();
+      this.#state.changed(session, this.#through);
     }
   }
 
@@ -122,8 +135,6 @@ export class MissingRows {
       gaps.push({ at: Math.max(from, places.first), count: known - off });
       off = known;
     }
-    // In any case: what it had received is forgotten.
-    this.#state.changed(session, this.#through);
     if (gaps.length === 0) return;
     const numberOf = (place: number): number =>
       gaps.reduce((number, { at, count }) => at <= place ? number + count : number, place);
@@ -132,6 +143,7 @@ export class MissingRows {
     for (const place of released) session.released.add(place);
     session.begunThrough = numberOf(session.begunThrough);
     session.places = places.withGaps(gaps);
+    this.#state.changed(session, this.#through);
   }
 }
 

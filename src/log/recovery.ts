@@ -191,6 +191,8 @@ async function replay(
 ): Promise<Replayed> {
   const { state, damaged } = target;
   const missing = new MissingRows(state);
+  // Rows that are gone without a trace are where positions lie apart, as those of entries that nobody will read do too.
+  const mayLackRows = damaged.some(({ kind, key }) => kind === "file" || (kind === "table" && key === "batch"));
   // Rows whose own numbers are damaged are not read at all.
   const unread = damaged.filter(({ kind }) => kind === "row").sort(byFirst);
   let from = target.tail;
@@ -210,6 +212,7 @@ async function replay(
         miss(next);
         unread.shift();
       }
+      if (mayLackRows && first > from) missing.missing(from, first - from);
       from = Math.max(from, first + span);
       if (!("body" in row)) {
         miss(row);

@@ -76,6 +76,44 @@ test("rows without a trace: the ledger says how many, and their positions are no
   assert.deepEqual(again.engine.damaged, [], "told once");
 });
 
+test("a row without a trace: a completion behind it completes what it meant", async (t) => {
+  const live = mkdtempSync(join(tmpdir(), "tributary-damage-"));
+  const killed = `${live}-killed`;
+  t.after(() => [live, killed].forEach((directory) => rmSync(directory, { recursive: true, force: true })));
+  const { gateway } = siteOn(live);
+  await gateway.start();
+  t.after(() => gateway.stop());
+  const subscriber = await gateway.connect({ clientId: "away", clean: false });
+  subscriber.send(subscribe("a/#", 1, { messageId: 1 }));
+  await gateway.quiet();
+  subscriber.cut();
+  await gateway.quiet();
+  const publisher = await gateway.connect({ clientId: "publisher" });
+  const positions: number[] = [];
+  for (let messageId = 1; messageId <= 4; messageId++) {
+    positions.push(gateway.engine.log.nextPosition);
+    publisher.send(publish("a/b", 1, messageId, "x"));
+    await gateway.quiet();
+  }
+  const session = gateway.engine.log.state.sessionOf.get("away")?.number ?? 0;
+  gateway.engine.log.append({ type: "completed", session, through: 3, exceptions: [1] });
+  await gateway.quiet();
+  cpSync(live, killed, { recursive: true });
+  const database = new DatabaseSync(join(killed, "log.sqlite"));
+  const { changes } = database.prepare("DELETE FROM batch WHERE first = ?").run(positions[1] ?? 0);
+  database.close();
+  assert.equal(Number(changes), 1);
+  const again = siteOn(killed).gateway;
+  await again.start();
+  t.after(() => again.stop());
+  assert.deepEqual(again.engine.damaged.map(({ kind, key }) => `${kind} ${key}`), ["table batch"]);
+  const { places } = again.engine.log.state.sessions.get(session) ?? {};
+  assert.deepEqual([...places?.openPlaces() ?? []].map((place) => places?.position(place)), [
+    positions[0],
+    positions[3],
+  ]);
+});
+
 test("the last row with a wrong span: its positions are not given again", async (t) => {
   const live = mkdtempSync(join(tmpdir(), "tributary-damage-"));
   const killed = `${live}-killed`;
