@@ -9,8 +9,8 @@ import { backoffMs, type Cluster, delay } from "./cluster.ts";
 import { isAnswer, isTooLarge, kafkaError, protocolErrors, responseOf } from "./kafka_errors.ts";
 import type { KafkaPackage, PackageWriter, ProduceResponse } from "./kafka_package.ts";
 import type { ProduceRecord } from "./kafka_port.ts";
-import type { TopicBatches } from "./produce_request.ts";
-import { compressionFor, cut, groupByPartition, partitionKey, writeProduceRequest } from "./produce_request.ts";
+import type { PartitionRecords, TopicBatches } from "./produce_request.ts";
+import { compressionFor, cut, partitionKey, writeProduceRequest } from "./produce_request.ts";
 import { RecordBatch } from "./record_batch.ts";
 import { LIMITS } from "../limits.ts";
 import type { Clock } from "../ports.ts";
@@ -50,6 +50,13 @@ export interface ProducerIdentity {
   readonly producerEpoch: number;
 }
 
+export interface WriteOptions {
+  readonly maxRequestBytes: number;
+  readonly deadlineMs: number;
+  /** The partitions are in the transaction: nothing is sent before, but the first request is packed meanwhile. */
+  readonly begun: Promise<void>;
+}
+
 export class BatchWriter {
   readonly #environment: ProducerEnvironment;
   readonly #identity: ProducerIdentity;
@@ -66,13 +73,11 @@ export class BatchWriter {
   }
 
   /** Produces every partition's records in order: one request under way per leader, leaders side by side. */
-  async write(
-    groups: ReadonlyMap<string, readonly ProduceRecord[]>,
-    options: { readonly maxRequestBytes: number; readonly deadlineMs: number },
-  ): Promise<void> {
-    let open: readonly (readonly ProduceRecord[])[] = [...groups.values()];
+  async write(groups: ReadonlyMap<string, PartitionRecords>, options: WriteOptions): Promise<void> {
+    let open: readonly PartitionRecords[] = [...groups.values()];
     for (let attempt = 0; open.length > 0; attempt++) {
       if (attempt > 0) {
+        await options.begun;
         const waitMs = backoffMs(attempt - 1);
         if (this.#environment.clock.nowMs() + waitMs >= options.deadlineMs) throw this.#retriesOver(open);
         await delay(this.#environment.clock, waitMs);
@@ -80,9 +85,9 @@ export class BatchWriter {
       }
       const byLeader = await this.#byLeader(open);
       const rest = await Promise.allSettled(
-        [...byLeader].map(([nodeId, list]) => this.#produceTo(nodeId, list, options.maxRequestBytes)),
+        [...byLeader].map(([nodeId, list]) => this.#produceTo(nodeId, list, options)),
       );
-      const next: (readonly ProduceRecord[])[] = [];
+      const next: PartitionRecords[] = [];
       for (const result of rest) {
         if (result.status === "rejected") throw result.reason;
         next.push(...result.value);
@@ -91,7 +96,7 @@ export class BatchWriter {
     }
   }
 
-  #retriesOver(open: readonly (readonly ProduceRecord[])[]): TributaryError {
+  #retriesOver(open: readonly PartitionRecords[]): TributaryError {
     const record = open[0]?.[0];
     const doing = `write to partition ${record?.partition ?? -1} of topic "${record?.kafkaTopic ?? ""}"`;
     const answer = this.#lastAnswer;
@@ -100,12 +105,10 @@ export class BatchWriter {
     return new TributaryError("kafka.unreachable", `${why}, until the transaction's time-out`, { cause: answer });
   }
 
-  async #byLeader(
-    groups: readonly (readonly ProduceRecord[])[],
-  ): Promise<ReadonlyMap<number, readonly (readonly ProduceRecord[])[]>> {
+  async #byLeader(groups: readonly PartitionRecords[]): Promise<ReadonlyMap<number, readonly PartitionRecords[]>> {
     const { cluster } = this.#environment;
     await cluster.known(groups.map((group) => group[0]?.kafkaTopic ?? ""));
-    const byLeader = new Map<number, (readonly ProduceRecord[])[]>();
+    const byLeader = new Map<number, PartitionRecords[]>();
     for (const group of groups) {
       const first = group[0];
       if (first === undefined) continue;
@@ -120,17 +123,16 @@ export class BatchWriter {
   /** Sends to one leader, request after request. Resolves with what must be tried again, by partition. */
   async #produceTo(
     nodeId: number,
-    groups: readonly (readonly ProduceRecord[])[],
-    maxRequestBytes: number,
-  ): Promise<readonly (readonly ProduceRecord[])[]> {
+    groups: readonly PartitionRecords[],
+    { maxRequestBytes, begun }: WriteOptions,
+  ): Promise<readonly PartitionRecords[]> {
     const address = this.#environment.cluster.addressOf(nodeId);
     if (address === undefined) return groups;
     const again = new Map<string, ProduceRecord[]>();
-    for (const run of cut(groups.flat(), maxRequestBytes)) {
+    for (const run of cut(groups, maxRequestBytes)) {
       const wanted = again.size === 0 ? run : keepBehind(run, again);
-      for (const refused of await this.#produce(address, wanted)) {
-        const first = refused[0];
-        if (first !== undefined) again.set(partitionKey(first.kafkaTopic, first.partition), [...refused]);
+      for (const refused of await this.#produce(address, wanted, begun)) {
+        again.set(keyOf(refused), [...refused]);
       }
     }
     return [...again.values()];
@@ -139,12 +141,13 @@ export class BatchWriter {
   /** One request, or several when a batch is larger than its topic takes. Resolves with the batches to try again. */
   async #produce(
     address: BrokerAddress,
-    records: readonly ProduceRecord[],
-  ): Promise<readonly (readonly ProduceRecord[])[]> {
-    if (records.length === 0) return [];
-    const groups = groupByPartition(records);
-    const answers = await this.#send(address, groups);
-    const again: (readonly ProduceRecord[])[] = [];
+    run: readonly PartitionRecords[],
+    begun: Promise<void>,
+  ): Promise<readonly PartitionRecords[]> {
+    if (run.length === 0) return [];
+    const groups = new Map(run.map((group) => [keyOf(group), group]));
+    const answers = await this.#send(address, groups, begun);
+    const again: PartitionRecords[] = [];
     for (const [key, group] of groups) {
       const answer = answers.get(key);
       if (answer === undefined) {
@@ -152,8 +155,8 @@ export class BatchWriter {
       } else if (isTooLarge(protocolErrors(answer)) && group.length > 1) {
         // The topic takes less than a request may hold. Nothing of the batch was written: send it in halves.
         const middle = group.length >> 1;
-        const left = await this.#produce(address, group.slice(0, middle));
-        const right = left.length === 0 ? await this.#produce(address, group.slice(middle)) : [];
+        const left = await this.#produce(address, [group.slice(0, middle)], begun);
+        const right = left.length === 0 ? await this.#produce(address, [group.slice(middle)], begun) : [];
         if (left.length > 0) again.push([...left.flat(), ...group.slice(middle)]);
         else again.push(...right);
       } else if (protocolErrors(answer).some((id) => PRODUCE_AGAIN.has(id))) {
@@ -170,17 +173,19 @@ export class BatchWriter {
   /** The errors by partition; absent = written. Rejects when there is no answer. */
   async #send(
     address: BrokerAddress,
-    groups: ReadonlyMap<string, readonly ProduceRecord[]>,
+    groups: ReadonlyMap<string, PartitionRecords>,
+    begun: Promise<void>,
   ): Promise<ReadonlyMap<string, unknown>> {
     const { kafka, connections, requestTimeoutMs } = this.#environment;
     const doing = `write to ${groups.size} partitions at ${address.host}:${address.port}`;
-    const connection = await connections.get(address);
     const request = {
       transactionalId: this.#identity.transactionalId,
       acks: ACKS_ALL,
       timeoutMs: requestTimeoutMs,
       batches: await this.#pack(groups),
     };
+    await begun;
+    const connection = await connections.get(address);
     const { promise, resolve, reject } = Promise.withResolvers<ReadonlyMap<string, unknown>>();
     const write = (): PackageWriter => writeProduceRequest(kafka.Writer.create(), request);
     const { api, parseResponse } = kafka.produceV9;
@@ -194,7 +199,7 @@ export class BatchWriter {
   }
 
   /** A turn at a time: a request holds thousands of small records. */
-  async #pack(groups: ReadonlyMap<string, readonly ProduceRecord[]>): Promise<TopicBatches> {
+  async #pack(groups: ReadonlyMap<string, PartitionRecords>): Promise<TopicBatches> {
     const { kafka, nextTurn } = this.#environment;
     const { producerId, producerEpoch } = this.#identity;
     const inMaking = this.#spareBatches.pop() ?? new RecordBatch();
@@ -223,15 +228,20 @@ export class BatchWriter {
   }
 }
 
+function keyOf([first]: PartitionRecords): string {
+  return partitionKey(first?.kafkaTopic ?? "", first?.partition ?? -1); // a group has records
+}
+
 /** What comes after a refused batch of its partition must wait behind it. Returns what may be sent. */
 function keepBehind(
-  run: readonly ProduceRecord[],
+  run: readonly PartitionRecords[],
   refused: ReadonlyMap<string, ProduceRecord[]>,
-): readonly ProduceRecord[] {
-  return run.filter((record) => {
-    const waiting = refused.get(partitionKey(record.kafkaTopic, record.partition));
-    waiting?.push(record);
-    return waiting === undefined;
+): readonly PartitionRecords[] {
+  return run.filter((group) => {
+    const waiting = refused.get(keyOf(group));
+    if (waiting === undefined) return true;
+    for (const record of group) waiting.push(record);
+    return false;
   });
 }
 

@@ -19,31 +19,41 @@ function recordBytes(record: ProduceRecord): number {
   return bytes;
 }
 
+/** The records of one partition, at least one, in order. */
+export type PartitionRecords = readonly ProduceRecord[];
+
 /**
- * Consecutive runs of at most `maxBytes` each; a record that is larger alone makes a run of its own. Each is measured when it
- * is asked for: a transaction holds thousands of records.
+ * Consecutive runs of at most `maxBytes` each; a record that is larger alone makes a run of its own. A run has each partition
+ * once. Each is measured when it is asked for: a transaction holds thousands of records.
  */
-export function* cut(records: readonly ProduceRecord[], maxBytes: number): Generator<readonly ProduceRecord[]> {
-  let first = 0;
+export function* cut(groups: Iterable<PartitionRecords>, maxBytes: number): Generator<readonly PartitionRecords[]> {
+  let run: PartitionRecords[] = [];
   let bytes = 0;
-  for (const [index, record] of records.entries()) {
-    const size = recordBytes(record);
-    if (index > first && bytes + size > maxBytes) {
-      yield records.slice(first, index);
-      first = index;
-      bytes = 0;
+  for (const group of groups) {
+    let [first, index] = [0, 0];
+    for (const record of group) {
+      const size = recordBytes(record);
+      if (bytes > 0 && bytes + size > maxBytes) {
+        if (index > first) run.push(group.slice(first, index));
+        yield run;
+        run = [];
+        bytes = 0;
+        first = index;
+      }
+      bytes += size;
+      index++;
     }
-    bytes += size;
+    if (first < group.length) run.push(first === 0 ? group : group.slice(first));
   }
-  if (first < records.length) yield records.slice(first);
+  if (run.length > 0) yield run;
 }
 
 export function partitionKey(kafkaTopic: string, partition: number): string {
   return `${kafkaTopic}:${partition}`;
 }
 
-/** Records by partition, each group in the order given. Asked twice for every record: no text is made per record. */
-export function groupByPartition(records: readonly ProduceRecord[]): ReadonlyMap<string, readonly ProduceRecord[]> {
+/** Records by partition, each group in the order given. Asked for every record: no text is made per record. */
+export function groupByPartition(records: readonly ProduceRecord[]): ReadonlyMap<string, PartitionRecords> {
   const groups = new Map<string, ProduceRecord[]>();
   const topics = new Map<string, ProduceRecord[][]>();
   for (const record of records) {

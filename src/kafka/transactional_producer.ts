@@ -87,8 +87,12 @@ export class TransactionalProducer implements KafkaProducer {
     assert(records.length > 0, "a transaction has records");
     const groups = groupByPartition(records);
     await this.#use(async (deadlineMs) => {
-      await this.#addPartitions(firstRecords(groups), deadlineMs);
-      await this.#writer.write(groups, { maxRequestBytes: options.maxRequestBytes, deadlineMs });
+      const begun = this.#addPartitions(firstRecords(groups), deadlineMs);
+      const written = this.#writer.write(groups, { maxRequestBytes: options.maxRequestBytes, deadlineMs, begun });
+      // Both, so that nothing is under way behind a failure.
+      for (const result of await Promise.allSettled([begun, written])) {
+        if (result.status === "rejected") throw result.reason;
+      }
       await this.#end("commit", deadlineMs);
     });
   }

@@ -4,7 +4,7 @@
  */
 import { assert, TributaryError } from "../../src/errors.ts";
 import type { KafkaProducer, ProduceRecord } from "../../src/kafka/kafka_port.ts";
-import { cut, groupByPartition } from "../../src/kafka/produce_request.ts";
+import { cut, groupByPartition, type PartitionRecords } from "../../src/kafka/produce_request.ts";
 import type { SimClient } from "./sim_client.ts";
 import type { BatchRefusal } from "./sim_kafka.ts";
 import type { SimProducerIdentity } from "./sim_partition.ts";
@@ -46,7 +46,7 @@ export class SimProducer implements KafkaProducer {
     const groups = [...groupByPartition(records).values()];
     await this.#use(async (deadlineMs) => {
       await this.#addPartitions(groups.flatMap((group) => group.slice(0, 1)), deadlineMs);
-      for (const run of cut(groups.flat(), options.maxRequestBytes)) await this.#produce(run, deadlineMs);
+      for (const run of cut(groups, options.maxRequestBytes)) await this.#produce(run, deadlineMs);
       await this.#end("commit", deadlineMs);
     });
   }
@@ -115,28 +115,29 @@ export class SimProducer implements KafkaProducer {
   }
 
   /** One produce request. Its batches stand for themselves: one may be refused while another is written. */
-  async #produce(records: readonly ProduceRecord[], deadlineMs: number): Promise<void> {
-    let open = [...groupByPartition(records).values()];
+  async #produce(run: readonly PartitionRecords[], deadlineMs: number): Promise<void> {
+    let open = run;
     let waiting: Refusal | undefined;
     const first = open[0]?.[0];
     await this.#untilDone(`write to topic "${first?.kafkaTopic ?? ""}"`, deadlineMs, async () => {
       const groups = open;
-      open = [];
+      const again: PartitionRecords[] = [];
       waiting = undefined;
       const answers = await this.#client.ask("produce", () => groups.map((group) => this.#append(group)));
       for (const [index, group] of groups.entries()) {
         const answer = answers[index];
         if (answer === undefined) continue;
         if (answer === "MESSAGE_TOO_LARGE" && group.length > 1) {
-          await this.#produce(group.slice(0, group.length >> 1), deadlineMs);
-          await this.#produce(group.slice(group.length >> 1), deadlineMs);
+          await this.#produce([group.slice(0, group.length >> 1)], deadlineMs);
+          await this.#produce([group.slice(group.length >> 1)], deadlineMs);
         } else if (AGAIN.has(answer)) {
-          open.push(group);
+          again.push(group);
           waiting = answer;
         } else {
           throw refusalError(`write to topic "${group[0]?.kafkaTopic ?? ""}"`, answer);
         }
       }
+      open = again;
       return waiting;
     });
   }

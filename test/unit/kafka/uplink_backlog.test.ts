@@ -85,16 +85,16 @@ test("what was made ahead of a transaction that fails is made again", async () =
   assert.deepEqual(box.edge.status().alarms, []);
 });
 
-test("a produce request of many small records is packed in several turns", async () => {
-  const kafka = await loadKafkaPackage();
-  let [turns, requests] = [1, 0];
+/** A writer to a single broker that takes everything, and how it came there. */
+async function lonelyWriter(): Promise<{ writer: BatchWriter; seen: { turns: number; requests: number } }> {
+  const seen = { turns: 1, requests: 0 };
   const environment = {
-    kafka,
+    kafka: await loadKafkaPackage(),
     connections: {
       get: () =>
         Promise.resolve({
           send: (...request: readonly unknown[]) => {
-            requests++;
+            seen.requests++;
             (request.at(-1) as (error: null) => void)(null); // the callback is the last: written
           },
         }),
@@ -107,21 +107,52 @@ test("a produce request of many small records is packed in several turns", async
     requestTimeoutMs: 1_000,
     clock: new VirtualClock(),
     nextTurn: () => {
-      turns++;
+      seen.turns++;
       return Promise.resolve();
     },
   };
-  // All that a writer asks of a single broker that takes everything.
+  // All that a writer asks of such a broker.
   const writer = new BatchWriter(environment as unknown as ProducerEnvironment, {
     transactionalId: "x",
     producerId: 1n,
     producerEpoch: 0,
   });
+  return { writer, seen };
+}
+
+function smallRecords(): ReadonlyMap<string, readonly ProduceRecord[]> {
   const record = (partition: number): ProduceRecord => {
     return { kafkaTopic: "t", partition, key: null, value: new Uint8Array(20), timestampMs: 1, headers: [] };
   };
-  const groups = new Map([0, 1].map((partition) => [`t:${partition}`, Array(MESSAGES / 2).fill(record(partition))]));
-  await writer.write(groups, { maxRequestBytes: 1_000_000, deadlineMs: Infinity });
-  assert.equal(requests, 1);
-  assert.ok(turns >= Math.floor(MESSAGES / LIMITS.uplinkRecordsPerTurnMax), `${turns} turns`);
+  return new Map([0, 1].map((partition) => [`t:${partition}`, Array(MESSAGES / 2).fill(record(partition))]));
+}
+
+test("a produce request of many small records is packed in several turns", async () => {
+  const { writer, seen } = await lonelyWriter();
+  const options = { maxRequestBytes: 1_000_000, deadlineMs: Infinity, begun: Promise.resolve() };
+  await writer.write(smallRecords(), options);
+  assert.equal(seen.requests, 1);
+  assert.ok(seen.turns >= Math.floor(MESSAGES / LIMITS.uplinkRecordsPerTurnMax), `${seen.turns} turns`);
+});
+
+test("the first request is packed while Kafka begins the transaction, and sent when it has", async () => {
+  const { writer, seen } = await lonelyWriter();
+  const { promise: begun, resolve } = Promise.withResolvers<void>();
+  const writing = writer.write(smallRecords(), { maxRequestBytes: 1_000_000, deadlineMs: Infinity, begun });
+  const turnsMin = Math.floor(MESSAGES / LIMITS.uplinkRecordsPerTurnMax);
+  for (let step = 0; step < 1_000 && seen.turns < turnsMin; step++) await Promise.resolve();
+  assert.ok(seen.turns >= turnsMin, `${seen.turns} turns`);
+  for (let step = 0; step < 100; step++) await Promise.resolve();
+  assert.equal(seen.requests, 0, "nothing is sent before");
+  resolve();
+  await writing;
+  assert.equal(seen.requests, 1);
+});
+
+test("nothing is sent of a transaction that does not begin", async () => {
+  const { writer, seen } = await lonelyWriter();
+  const begun = Promise.reject(new Error("no"));
+  const options = { maxRequestBytes: 1_000_000, deadlineMs: Infinity, begun };
+  await assert.rejects(writer.write(smallRecords(), options), /no/);
+  assert.equal(seen.requests, 0);
 });
