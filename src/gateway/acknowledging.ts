@@ -3,6 +3,7 @@
  * Kafka has the message (`ack=kafka`); PUBREL and PUBCOMP of both directions. Called after the commit.
  */
 import type { RouteChoice } from "../log/entry.ts";
+import type { QoS } from "../mqtt/message.ts";
 import type { AckPacket, PublishPacket } from "../mqtt/packet.ts";
 import { ProtocolError, REASON } from "../mqtt/reason_codes.ts";
 import type { Connection } from "./connection.ts";
@@ -131,6 +132,7 @@ export class Acknowledging {
     // [MQTT5-3.1.2-29]
     const asItIs = packet.reasonString === undefined || connection.explains;
     connection.outbox.ack(asItIs ? packet : { type, packetId, reasonCode });
+    if (!isTracked(connection, type === "puback" ? 1 : 2)) return;
     connection.receiving.delete(packetId);
     if (type === "puback" || reasonCode >= REASON.unspecifiedError) connection.unacknowledged.delete(packetId);
   }
@@ -192,6 +194,11 @@ export class Acknowledging {
     if (!session.released.has(place)) throw outOfTurn(packet);
     this.#delivery.acknowledged(connection, place);
   }
+}
+
+/** Nobody asks for those of QoS 1 in 3.x: it has no Receive Maximum, and a repeat is a message like any other. */
+export function isTracked({ version }: Connection, qos: QoS): boolean {
+  return qos === 2 || version === 5;
 }
 
 /** It answers a PUBLISH whose QoS, or whose state, has another answer (§4.3). What is not in flight is let pass. */

@@ -12,7 +12,7 @@ import { ProtocolError, REASON } from "../mqtt/reason_codes.ts";
 import { isReservedTopicName } from "../mqtt/topics.ts";
 import type { Receiver } from "../mqtt/receivers.ts";
 import type { LossReason } from "../ports.ts";
-import { type Acknowledging, AT_ONCE } from "./acknowledging.ts";
+import { type Acknowledging, AT_ONCE, isTracked } from "./acknowledging.ts";
 import type { Connection } from "./connection.ts";
 import { publishWeight } from "./connection.ts";
 import { count } from "./counters.ts";
@@ -225,9 +225,11 @@ export class Publishing {
       this.#hub.log.append(entry, { logged: session.durable });
     }
     const bytes = publishWeight(packet);
-    connection.unacknowledged.add(packetId);
     connection.weigh(bytes);
-    connection.receiving.add(packetId);
+    if (isTracked(connection, qos)) {
+      connection.unacknowledged.add(packetId);
+      connection.receiving.add(packetId);
+    }
     // Said only where it ends the exchange: a PUBREC promises one that goes on.
     const nobody = qos === 1 && receivers.length === 0 && route === undefined;
     this.#hub.log.after(

@@ -6,6 +6,7 @@ import type { RowsRead, Store, StoreDamage } from "../ports.ts";
 import { LIMITS } from "../limits.ts";
 import { UnreadableBytes } from "./bytes.ts";
 import type { MessageEntry, RouteChoice } from "./entry.ts";
+import { KeptMessages } from "./kept_messages.ts";
 import { RowCache } from "./row_cache.ts";
 import type { Row, Space } from "./space.ts";
 import type { State } from "./state.ts";
@@ -38,7 +39,7 @@ export class LogReader {
   readonly #state: State;
   readonly #cache = new RowCache(LIMITS.tailRingBytes);
   /** Messages of commits that are not done yet; of those that are not written this is the only copy. */
-  readonly #kept = new Map<number, MessageEntry>();
+  readonly #kept = new KeptMessages();
   /** Rows that cannot be read: told once, then treated as gone. */
   readonly #damaged: Set<number>;
   /** Told about every unreadable row once. */

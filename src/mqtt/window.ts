@@ -23,13 +23,18 @@ export class Window {
   #next: number;
   #count = 0;
   #bytes = 0;
+  /** Every place before this one is done: nearly all acknowledgements come in order, and only this number changes. */
+  #doneBefore: number;
+  /** Done by the client before one that is older. */
+  readonly #doneEarly = new Set<number>();
   /** Done by the client, completion not yet appended. */
-  readonly #acknowledged = new Set<number>();
+  #acknowledgedCount = 0;
   #acknowledgedThrough = 0;
 
   constructor(places: Places, options: WindowOptions) {
     this.#places = places;
     this.#options = options;
+    this.#doneBefore = places.first;
     this.#next = places.first; // [MQTT3-4.4.0-1] [MQTT3-4.6.0-1] [MQTT5-4.4.0-1] [MQTT5-4.6.0-1]
   }
 
@@ -45,7 +50,7 @@ export class Window {
 
   /** Places done by the client whose completion is to be appended. */
   get acknowledgedCount(): number {
-    return this.#acknowledged.size;
+    return this.#acknowledgedCount;
   }
 
   /** Whether a message that takes the next free place would be sent as soon as those before it are. */
@@ -93,33 +98,49 @@ export class Window {
   /** The place in flight under a packet identifier. */
   placeOf(packetId: number): number | undefined {
     const place = this.#places.placeOf(packetId, this.#next);
-    return place === undefined || this.#acknowledged.has(place) ? undefined : place;
+    return place === undefined || this.#isDone(place) ? undefined : place;
   }
 
   /** The client is done with a place in flight: the window opens at once. */
   acknowledge(place: number): void {
-    this.#acknowledged.add(place);
-    if (place > this.#acknowledgedThrough) this.#acknowledgedThrough = place;
+    this.#done(place);
     this.#count--;
     this.#bytes -= this.#places.bytes(place);
   }
 
   /** A place is lost for good before it was sent: done like an acknowledged one. */
   drop(): void {
-    this.#acknowledged.add(this.#next);
-    this.#acknowledgedThrough = Math.max(this.#acknowledgedThrough, this.#next);
+    this.#done(this.#next);
     this.#next++;
   }
 
   /** What to append about the acknowledged places, and forgets them; undefined for none. */
   takeCompletion(): Completion | undefined {
-    if (this.#acknowledged.size === 0) return undefined;
+    if (this.#acknowledgedCount === 0) return undefined;
     const through = this.#acknowledgedThrough;
     const exceptions: number[] = [];
-    for (let place = this.#places.first; place <= through; place++) {
-      if (this.#places.position(place) !== undefined && !this.#acknowledged.has(place)) exceptions.push(place);
+    for (let place = this.#doneBefore; place <= through; place++) {
+      if (this.#places.position(place) !== undefined && !this.#doneEarly.has(place)) exceptions.push(place);
     }
-    this.#acknowledged.clear();
+    this.#doneEarly.clear();
+    this.#acknowledgedCount = 0;
     return { through, exceptions };
+  }
+
+  #isDone(place: number): boolean {
+    return place < this.#doneBefore || (this.#doneEarly.size > 0 && this.#doneEarly.has(place));
+  }
+
+  #done(place: number): void {
+    this.#acknowledgedCount++;
+    if (place > this.#acknowledgedThrough) this.#acknowledgedThrough = place;
+    // Those between that are completed are done as well.
+    while (this.#doneBefore < place && this.#places.position(this.#doneBefore) === undefined) this.#doneBefore++;
+    if (place > this.#doneBefore) {
+      this.#doneEarly.add(place);
+      return;
+    }
+    this.#doneBefore++;
+    while (this.#doneEarly.size > 0 && this.#doneEarly.delete(this.#doneBefore)) this.#doneBefore++;
   }
 }
