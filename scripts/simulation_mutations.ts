@@ -185,9 +185,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "a damaged row ends the replay",
     file: "src/log/recovery.ts",
-    find: "    for (const row of page.rows) {\n",
-    replace:
-      "    for (const row of page.rows.filter(({ first }) => page.damaged.every((one) => first < (one.first ?? 0)))) {\n",
+    find: "        miss(row);\n        continue;\n",
+    replace: "        miss(row);\n        return { bytes, atMs, isWhole: false };\n",
   },
   {
     name: "places behind a damaged row keep their too low numbers",

@@ -24,6 +24,9 @@ interface Stretch {
   missingMax: number;
 }
 
+/** No entry, and no place of a page of retained messages, takes less. */
+const PLACES_PER_ROW_MAX = LIMITS.rowBytes / 4;
+
 type Completed = Extract<Entry, { type: "completed" }>;
 
 export class MissingRows {
@@ -33,8 +36,8 @@ export class MissingRows {
   #isAny = false;
   /** The newest position that was seen, or missing. */
   #through = 0;
-  /** The most places of one session in rows that are missing since the last entry. */
-  #missingMax = 0;
+  /** Since the last entry; so many entries at most. */
+  #missing = { rows: 0, entries: 0 };
 
   constructor(state: State) {
     this.#state = state;
@@ -49,8 +52,8 @@ export class MissingRows {
   missing(first: number, span: number): void {
     this.#isAny = true;
     this.#through = Math.max(this.#through, first + span - 1);
-    // No entry is smaller than that, and each is a place of a session at most; a retained page is counted by its bytes.
-    this.#missingMax += Math.min(span, LIMITS.rowBytes / 4);
+    this.#missing.entries += Math.min(span, PLACES_PER_ROW_MAX);
+    this.#missing.rows++;
   }
 
   /** The entry as the replay has to apply it; undefined: it names what is missing. */
@@ -81,12 +84,13 @@ export class MissingRows {
 
   /** Of rows that are missing one after the other, once: there may be many, and many sessions. */
   #missed(): void {
-    const missingMax = this.#missingMax;
-    if (missingMax === 0) return;
-    this.#missingMax = 0;
+    const { rows, entries } = this.#missing;
+    if (rows === 0) return;
+    this.#missing = { rows: 0, entries: 0 };
     for (const session of this.#state.sessions.values()) {
       if (session.asOf >= this.#through) continue;
-      this.#miss(session, missingMax);
+      // An entry is one place of a session at most, but a page of retained messages many.
+      this.#miss(session, session.replays.size > 0 ? rows * PLACES_PER_ROW_MAX : entries);
       if (session.received.size === 0) continue;
       // Whether these exchanges have ended nobody knows, and a new message under such an identifier must not be swallowed.
       session.received.clear();
