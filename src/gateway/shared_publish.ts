@@ -18,6 +18,9 @@ export class SharedPublish {
   readonly #version: ProtocolVersion;
   /** 0 until somebody asks. */
   #bytes = 0;
+  /** Where it was written first, and the view of it from the second time on: of most messages there is none. */
+  #chunk: Uint8Array | undefined;
+  #start = 0;
   #encoded: Uint8Array | undefined;
   #packetIdAt = 0;
   #topicAliasAt = 0;
@@ -48,14 +51,9 @@ export class SharedPublish {
    * the offset after it. What was written first must stay as it is while others are written.
    */
   write(packetId: number, topicAlias: number, target: Uint8Array, offset: number): number {
-    const encoded = this.#encoded;
-    let end: number;
-    if (encoded === undefined) {
-      end = this.#encode(target, offset);
-    } else {
-      target.set(encoded, offset);
-      end = offset + encoded.length;
-    }
+    const chunk = this.#chunk;
+    if (chunk === undefined) this.#encode(target, offset);
+    else target.set(this.#encoded ??= chunk.subarray(this.#start, this.#start + this.bytes), offset);
     if (this.#packetIdAt > 0) {
       target[offset + this.#packetIdAt] = packetId >> 8;
       target[offset + this.#packetIdAt + 1] = packetId;
@@ -64,19 +62,18 @@ export class SharedPublish {
       target[offset + this.#topicAliasAt] = topicAlias >> 8;
       target[offset + this.#topicAliasAt + 1] = topicAlias;
     }
-    return end;
+    return offset + this.bytes;
   }
 
-  /** The first time it is only noted where it lies: of most messages there is no second. */
-  #encode(target: Uint8Array, offset: number): number {
+  #encode(target: Uint8Array, offset: number): void {
     const options = this.#options;
-    const end = writePublish(this.#message, options, this.#version, target, offset);
-    this.#encoded = target.subarray(offset, end);
+    writePublish(this.#message, options, this.#version, target, offset);
+    this.#chunk = target;
+    this.#start = offset;
     if (options.qos > 0) this.#packetIdAt = packetIdOffset(target, offset) - offset;
     if (options.topicAlias !== undefined) {
       this.#topicAliasAt = topicAliasOffset(target, offset, options.qos) - offset;
     }
-    return end;
   }
 }
 

@@ -58,6 +58,10 @@ export class State {
 
   readonly #holds: Holds;
   readonly #queues: Queues;
+  /** The newest result, for which a PUBLISH asks up to three times. */
+  #matched: readonly Receiver[] = NOBODY;
+  #matchedName: string | undefined;
+  #matchedVersion = 0;
   readonly #shares: ShareFold;
 
   constructor(holds: Holds) {
@@ -112,7 +116,13 @@ export class State {
 
   /** Sessions that would get the message, without giving it to them. */
   receivers(topicName: string): readonly Receiver[] {
-    return receiversOf(this.subscriptions.match(topicName));
+    const { version } = this.subscriptions;
+    if (topicName !== this.#matchedName || version !== this.#matchedVersion) {
+      this.#matched = receiversOf(this.subscriptions.match(topicName));
+      this.#matchedName = topicName;
+      this.#matchedVersion = version;
+    }
+    return this.#matched;
   }
 
   /** Whether a droppable message at the position is given up. */
