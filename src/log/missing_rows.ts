@@ -27,12 +27,24 @@ interface Stretch {
 /** No entry, and no place of a page of retained messages, takes less. */
 const PLACES_PER_ROW_MAX = LIMITS.rowBytes / 4;
 
+/** A session that replays over a missing row. */
+interface Queue {
+  readonly session: Session;
+  /** Ascending; the first one lies before the row. */
+  readonly stretches: Stretch[];
+  /** The place that would have come first when a row was missing first. */
+  readonly from: number;
+  /** What was told last: the next number, at this position. */
+  told: { readonly next: number; readonly at: number };
+  /** It was told what does not fit: the row also began or ended a subscription, and numbers go on drifting behind it. */
+  drifts: boolean;
+}
+
 type Completed = Extract<Entry, { type: "completed" }>;
 
 export class MissingRows {
   readonly #state: State;
-  /** Of sessions that replay over a missing row, ascending; the first stretch lies before it. */
-  readonly #stretches = new Map<Session, Stretch[]>();
+  readonly #queues = new Map<Session, Queue>();
   #isAny = false;
   /** The newest position that was seen, or missing. */
   #through = 0;
@@ -67,18 +79,17 @@ export class MissingRows {
     for (const one of named) this.#told(position, one);
     return named.reduce<Entry | undefined>((translated, one) => {
       const session = this.#state.sessions.get(one.session);
-      const stretches = session && this.#stretches.get(session);
-      if (translated === undefined || session === undefined || stretches === undefined) return translated;
-      return position > session.asOf ? translate(translated, one, { session, stretches }) : translated;
+      const queue = session && this.#queues.get(session);
+      if (translated === undefined || queue === undefined || position <= queue.session.asOf) return translated;
+      return translate(translated, one, queue);
     }, entry);
   }
 
   /** Gives the places their numbers back. */
   finish(): void {
     this.#missed();
-    for (const [session, stretches] of this.#stretches) {
-      if (this.#state.sessions.get(session.number) !== session || session.isShareGroup) continue;
-      this.#renumber(session, stretches);
+    for (const [session, queue] of this.#queues) {
+      if (this.#state.sessions.get(session.number) === session && !session.isShareGroup) this.#renumber(queue);
     }
   }
 
@@ -100,45 +111,47 @@ export class MissingRows {
 
   #miss(session: Session, missingMax: number): void {
     const { next } = session.places;
-    const stretches = this.#stretches.get(session) ?? [{ from: 1, least: 0, most: 0, missingMax: 0 }];
-    this.#stretches.set(session, stretches);
-    const last = stretches.at(-1);
+    const queue = this.#queues.get(session) ?? {
+      session,
+      stretches: [{ from: 1, least: 0, most: 0, missingMax: 0 }],
+      from: next,
+      told: { next: 0, at: 0 },
+      drifts: false,
+    };
+    this.#queues.set(session, queue);
+    const last = queue.stretches.at(-1);
     if (last?.from === next) {
       last.most = Infinity;
       last.missingMax += missingMax;
-    } else stretches.push({ from: next, least: last?.least ?? 0, most: Infinity, missingMax });
+    } else queue.stretches.push({ from: next, least: last?.least ?? 0, most: Infinity, missingMax });
   }
 
-  #told(position: number, { session: number, next }: NamedPlace): void {
-    const session = this.#state.sessions.get(number);
-    const stretches = session && this.#stretches.get(session);
-    if (session === undefined || stretches === undefined || position <= session.asOf) return;
-    const { places } = session;
+  #told(position: number, named: NamedPlace): void {
+    const { next } = named;
+    const session = this.#state.sessions.get(named.session);
+    const queue = session && this.#queues.get(session);
+    if (queue === undefined || position <= queue.session.asOf) return;
+    const { stretches, session: { places } } = queue;
+    queue.told = { next, at: position };
     const last = stretches.at(-1);
     const off = next - places.next;
     if (last === undefined || (last.least === off && last.most === off)) return;
-    // A subscription that began or ended in the missing row goes on making a difference behind it.
+    queue.drifts ||= last.most !== Infinity || off < last.least;
     for (const stretch of stretches) {
       if (stretch.most === Infinity || stretch === last) stretch.most = Math.max(stretch.least, off);
     }
     last.least = Math.min(last.least, off);
     if (last.from < places.next) stretches.push({ from: places.next, least: off, most: off, missingMax: 0 });
     else last.least = last.most = off;
+    const found = findPlace(named, queue);
+    queue.drifts ||= found !== undefined && named.place - found !== stretchOf(found, queue).most;
     while ((stretches[1]?.from ?? Infinity) <= places.first) stretches.shift();
   }
 
-  #renumber(session: Session, stretches: readonly Stretch[]): void {
+  #renumber(queue: Queue): void {
+    const { session } = queue;
     const { places } = session;
-    const gaps: { readonly at: number; readonly count: number }[] = [];
-    const grantsQoS2 = mayHoldIdentifiers(session);
-    let off = 0;
-    for (const { from, least, most, missingMax } of stretches) {
-      const sentMax = Math.min(places.next - from, LIMITS.windowSpanMax);
-      const known = most === Infinity ? Math.max(off, least) + (grantsQoS2 ? missingMax + sentMax : 0) : most;
-      if (known <= off) continue;
-      gaps.push({ at: Math.max(from, places.first), count: known - off });
-      off = known;
-    }
+    const gaps = gapsOf(queue, this.#through);
     if (gaps.length === 0) return;
     const numberOf = (place: number): number =>
       gaps.reduce((number, { at, count }) => at <= place ? number + count : number, place);
@@ -151,16 +164,35 @@ export class MissingRows {
   }
 }
 
+type Gap = Parameters<Session["places"]["withGaps"]>[0][number];
+
+/** Numbers to leave out. `through`: the newest position of the log. */
+function gapsOf({ session, stretches, from: begin, told, drifts }: Queue, through: number): readonly Gap[] {
+  const { places } = session;
+  const holdsIdentifiers = mayHoldIdentifiers(session);
+  if (drifts && holdsIdentifiers) {
+    const at = Math.max(begin, places.first);
+    // Behind what was told last every entry may have been a place.
+    const count = told.next + Math.min(through - told.at, LIMITS.windowSpanMax) - at;
+    return count > 0 ? [{ at, count }] : [];
+  }
+  const gaps: Gap[] = [];
+  let off = 0;
+  for (const { from, least, most, missingMax } of stretches) {
+    const sentMax = Math.min(places.next - from, LIMITS.windowSpanMax);
+    const known = most === Infinity ? Math.max(off, least) + (holdsIdentifiers ? missingMax + sentMax : 0) : most;
+    if (known <= off) continue;
+    gaps.push({ at: Math.max(from, places.first), count: known - off });
+    off = known;
+  }
+  return gaps;
+}
+
 /** Whether its client may hold packet identifiers of messages that it was sent with QoS 2. */
 function mayHoldIdentifiers({ subscriptions, places }: Session): boolean {
   for (const { request } of subscriptions.values()) if (request.qos === 2) return true;
   for (const place of places.openPlaces()) if (places.qos(place) === 2) return true;
   return false;
-}
-
-interface Queue {
-  readonly session: Session;
-  readonly stretches: readonly Stretch[];
 }
 
 /** The entry with the numbers of the replay where it names places of this session. */
@@ -184,32 +216,31 @@ function translate(entry: Entry, named: NamedPlace, queue: Queue): Entry | undef
   }
 }
 
-/** What is surely done is done; a message is rather delivered once more than not at all. */
+/** The order of messages is the same without some of them: all up to the named one are done, except the named ones. */
 function completed(entry: Completed, named: NamedPlace, queue: Queue): Completed {
-  const { first, next } = queue.session.places;
   const through = lastThrough(entry.through, named, queue);
-  const exceptions: number[] = [];
-  for (let place = first; place <= through && place < next; place++) {
-    const { least, most } = stretchOf(place, queue);
-    if (entry.exceptions.some((number) => place + least <= number && number <= place + most)) exceptions.push(place);
-  }
+  const exceptions = entry.exceptions.map((place, index) =>
+    placeOf({ place, position: named.exceptions[index] ?? 0 }, queue)
+  );
   return { ...entry, through, exceptions };
 }
 
-/** The last place that was surely numbered no higher. */
+/** The last place that was surely numbered no higher: where the named message is missing, one before it in the log. */
 function lastThrough(number: number, named: NamedPlace, queue: Queue): number {
   const found = findPlace(named, queue);
   if (found !== undefined) return found;
   const { first, next } = queue.session.places;
   let through = first - 1;
-  while (through + 1 < next && through + 1 + stretchOf(through + 1, queue).most <= number) through++;
+  for (let place = first; place < next && place + stretchOf(place, queue).most <= number; place++) {
+    if ((queue.session.places.position(place) ?? 0) > named.position) break;
+    through = place;
+  }
   return through;
 }
 
-/** The place that was numbered so; 0, which no place is, where nothing says which one. */
+/** The place that was numbered so; 0, which no place is, where its message is missing or nothing says which it was. */
 function placeOf(named: Pick<NamedPlace, "place" | "position">, queue: Queue): number {
-  const found = findPlace(named, queue);
-  if (found !== undefined) return found;
+  if (named.position > 0) return findPlace(named, queue) ?? 0;
   const { stretches, session } = queue;
   for (const [index, { from, least, most }] of stretches.entries()) {
     const place = named.place - least;
@@ -226,9 +257,9 @@ function findPlace(
 ): number | undefined {
   if (position === 0) return undefined;
   // A retained message may have had two places: the later one is the nearer to its number.
-  for (let place = Math.min(number, places.next - 1); place >= places.first; place--) {
-    if (places.position(place) === position) return place;
-  }
+  const near = Math.min(number, places.next - 1);
+  for (let place = near; place >= places.first; place--) if (places.position(place) === position) return place;
+  for (let place = near + 1; place < places.next; place++) if (places.position(place) === position) return place;
   return undefined;
 }
 

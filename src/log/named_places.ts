@@ -22,14 +22,18 @@ export interface NamedPlace {
   readonly place: number;
   /** Position of that place's message; 0 where there is none. */
   readonly position: number;
+  /** Positions of what a completion leaves open, in its order. */
+  readonly exceptions: readonly number[];
 }
 
 const NOTHING: readonly NamedPlace[] = [];
+const NO_EXCEPTIONS: readonly number[] = [];
 
 /** Appends it to the fields of an entry. Without a context the entry says nothing: a byte. */
 export function writeNamedPlaces(out: Writer, entry: Entry, context: NamingContext | undefined): void {
   switch (entry.type) {
     case "completed":
+      return writeOne(out, entry.session, { place: entry.through, context, exceptions: entry.exceptions });
     case "begun":
       return writeOne(out, entry.session, { place: entry.through, context });
     case "released":
@@ -54,26 +58,37 @@ export function writeNamedPlaces(out: Writer, entry: Entry, context: NamingConte
 function writeOne(
   out: Writer,
   number: number,
-  { place, context }: { readonly place: number; readonly context: NamingContext | undefined },
+  { place, context, exceptions = NO_EXCEPTIONS }: {
+    readonly place: number;
+    readonly context: NamingContext | undefined;
+    readonly exceptions?: readonly number[];
+  },
 ): void {
   const session = context?.sessions.get(number);
   // The log knows nothing of the queue of one that is not durable.
   if (context === undefined || session === undefined || !session.durable) return out.uint(0);
   const { places } = session;
   out.uint(Math.max(0, places.next - place));
+  if (places.next <= place) return;
   if (place > 0) out.uint(context.position - (places.position(place) ?? context.position));
+  for (const open of exceptions) out.uint(context.position - (places.position(open) ?? context.position));
 }
 
 /** Throws UnreadableBytes. `position`: of the entry. */
 export function readNamedPlaces(input: Reader, entry: Entry, position: number): readonly NamedPlace[] {
-  const one = (session: number, place: number): readonly NamedPlace[] => {
+  const message = (): number => {
+    const back = input.uint();
+    return back === 0 ? 0 : position - back;
+  };
+  const one = (session: number, place: number, open = NO_EXCEPTIONS): readonly NamedPlace[] => {
     const distance = input.uint();
     if (distance === 0) return NOTHING;
-    const back = place > 0 ? input.uint() : 0;
-    return [{ session, next: place + distance, place, position: back === 0 ? 0 : position - back }];
+    const named = { session, next: place + distance, place, position: place > 0 ? message() : 0 };
+    return [{ ...named, exceptions: open.length === 0 ? NO_EXCEPTIONS : open.map(message) }];
   };
   switch (entry.type) {
     case "completed":
+      return one(entry.session, entry.through, entry.exceptions);
     case "begun":
       return one(entry.session, entry.through);
     case "released":
