@@ -425,7 +425,10 @@ export class SimClient {
         this.#acks.push({ cmd: "pubcomp", messageId: packet.messageId ?? 0 });
         return;
       case "pubcomp":
-        this.#outgoing = this.#outgoing.filter(({ packetId }) => packetId !== packet.messageId);
+        // One that answers a PUBREL out of thin air does not end an exchange that has not come so far.
+        this.#outgoing = this.#outgoing.filter(({ packetId, state }) =>
+          packetId !== packet.messageId || state === "publish"
+        );
         return;
       case "suback":
       case "unsuback": {

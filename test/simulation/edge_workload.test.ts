@@ -161,7 +161,8 @@ async function workload(
   for (let step = 0; step < STEPS; step++) {
     for (const box of boxes) {
       if (!box.isRunning) await box.start();
-      if (step === 0) subscribeAbsent(box);
+      // Also anew, after a kill that came before the first commit.
+      if (box.engine.log.state.sessions.size === 0) subscribeAbsent(box);
       for (let count = random.below(12); count > 0; count--) {
         const topicName = random.pick(["up/1", "up/2", "chat/x", "cap/known/1", "cap/unknown/1"]);
         box.publish(topicName);
