@@ -27,7 +27,7 @@ export class Window {
   #doneBefore: number;
   /** Done by the client before one that is older. */
   readonly #doneEarly = new Set<number>();
-  /** Done by the client, completion not yet appended. */
+  /** Done by the client, completion not yet appended; and the newest of them. */
   #acknowledgedCount = 0;
   #acknowledgedThrough = 0;
 
@@ -123,7 +123,7 @@ export class Window {
       if (this.#places.position(place) !== undefined && !this.#doneEarly.has(place)) exceptions.push(place);
     }
     this.#doneEarly.clear();
-    this.#acknowledgedCount = 0;
+    this.#acknowledgedCount = this.#acknowledgedThrough = 0;
     return { through, exceptions };
   }
 

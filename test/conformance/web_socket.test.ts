@@ -39,6 +39,9 @@ async function pair(t: TestContext, options: Partial<WebSocketOptions> & Upgrade
   return { socket: await listener.accepted(), client };
 }
 
+/** Must not turn an answer into a reset. Made ahead: a connection has 300 ms to ask for the upgrade. */
+const unreadInput = frame(new Uint8Array(3_000_000));
+
 /** What a client gets that asks for the upgrade and is refused, and that nobody was accepted. */
 async function refusal(
   t: TestContext,
@@ -48,7 +51,7 @@ async function refusal(
   const listener = await listenForTest(t, { webSocket: { ...webSocketForTest, ...options } });
   const client = await WebSocketClient.connect(t, { port: listener.port });
   client.net.write(upgradeRequest(upgrade));
-  client.net.write(frame(new Uint8Array(3_000_000))); // unread input must not turn the answer into a reset
+  client.net.write(unreadInput);
   const answer = await within(client.answer, patienceMs, "the answer");
   await within(client.ended, patienceMs, "the end");
   assert.equal(listener.sockets.length, 0);

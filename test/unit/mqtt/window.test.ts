@@ -136,3 +136,19 @@ test("the window never spans so far that a packet identifier would mean two plac
   for (let place = 1; place <= (completion?.through ?? 0); place++) places.complete(place);
   assert.equal(window.isOpen, true);
 });
+
+test("a completion names the newest place that is done since the one before", () => {
+  const places = new Places();
+  for (let count = 0; count < 4; count++) places.add(count + 1, { delivery: DELIVERY, qos: 1, bytes: 1 });
+  const window = new Window(places, { countMax: 10, bytesMax: 1_000 });
+  for (let count = 0; count < 4; count++) window.sent();
+  window.acknowledge(4);
+  assert.deepEqual(window.takeCompletion(), { through: 4, exceptions: [1, 2, 3] });
+  places.complete(4);
+  window.acknowledge(2);
+  assert.deepEqual(window.takeCompletion(), { through: 2, exceptions: [1] });
+  places.complete(2);
+  window.acknowledge(1);
+  window.acknowledge(3);
+  assert.deepEqual(window.takeCompletion(), { through: 3, exceptions: [] });
+});
