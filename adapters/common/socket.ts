@@ -32,50 +32,61 @@ export function prepare(net: NetSocket, tls: PeerTls | undefined): Socket["peer"
   return peer;
 }
 
-class NetConnection implements Socket, Carrier {
-  readonly #net: NetSocket;
-  readonly #streams: ByteStreams;
+/** A connection and the two streams over it: all that is the same for whatever its bytes mean. */
+export abstract class StreamedConnection implements Socket, Carrier {
+  protected readonly net: NetSocket;
+  protected readonly streams: ByteStreams;
   readonly peer: Socket["peer"];
   readonly readable: ReadableStream<Uint8Array>;
   readonly writable: WritableStream<Uint8Array>;
 
   constructor(net: NetSocket, peer: Socket["peer"]) {
     const streams = new ByteStreams(this);
-    this.#net = net;
-    this.#streams = streams;
+    this.net = net;
+    this.streams = streams;
     this.peer = peer;
     this.readable = streams.readable;
     this.writable = streams.writable;
     net.on("error", (error) => streams.fail(error));
-    net.on("data", (read: Uint8Array) => streams.take(read));
-    net.on("end", () => streams.end());
     net.on("drain", () => streams.drained());
     net.on("close", () => streams.fail(new Error("The connection is closed")));
   }
 
-  abort(): void {
-    this.#streams.fail(new Error("The connection was aborted"));
-    this.#net.destroy();
-  }
+  abstract write(chunk: Uint8Array): boolean;
+  abstract end(done: () => void): void;
 
   pause(): void {
-    this.#net.pause();
+    this.net.pause();
   }
 
   resume(): void {
-    this.#net.resume();
-  }
-
-  write(chunk: Uint8Array): boolean {
-    return this.#net.write(chunk);
-  }
-
-  end(done: () => void): void {
-    this.#net.end(done);
+    this.net.resume();
   }
 
   destroy(): void {
-    this.#net.destroy();
+    this.net.destroy();
+  }
+
+  abort(): void {
+    this.streams.fail(new Error("The connection was aborted"));
+    this.net.destroy();
+  }
+}
+
+class NetConnection extends StreamedConnection {
+  constructor(net: NetSocket, peer: Socket["peer"]) {
+    super(net, peer);
+    const { streams } = this;
+    net.on("data", (read: Uint8Array) => streams.take(read));
+    net.on("end", () => streams.end());
+  }
+
+  write(chunk: Uint8Array): boolean {
+    return this.net.write(chunk);
+  }
+
+  end(done: () => void): void {
+    this.net.end(done);
   }
 }
 

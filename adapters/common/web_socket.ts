@@ -7,8 +7,7 @@ import type { Socket as NetSocket } from "node:net";
 import { clearTimeout, setTimeout } from "node:timers";
 import { LIMITS } from "../../src/limits.ts";
 import type { PeerTls, Socket } from "../../src/ports.ts";
-import { ByteStreams, type Carrier } from "./byte_streams.ts";
-import { prepare } from "./socket.ts";
+import { prepare, StreamedConnection } from "./socket.ts";
 import {
   closeCodes,
   closeFrame,
@@ -43,49 +42,26 @@ class FrameBlock {
 /** One block for the connections of a process: they write one after the other. */
 const block = new FrameBlock();
 
-class WebSocketConnection implements Socket, Carrier, ControlFrames {
-  readonly #net: NetSocket;
-  readonly #streams: ByteStreams;
+class WebSocketConnection extends StreamedConnection implements ControlFrames {
   readonly #reader: FrameReader = new FrameReader(this);
-  readonly peer: Socket["peer"];
-  readonly readable: ReadableStream<Uint8Array>;
-  readonly writable: WritableStream<Uint8Array>;
   /** Nothing that still comes counts: the peer has closed, or broken the rules. */
   #isOver = false;
   #isCloseSent = false;
   #cancelLinger: (() => void) | undefined;
 
   constructor(net: NetSocket, peer: Socket["peer"]) {
-    const streams = new ByteStreams(this);
-    this.#net = net;
-    this.#streams = streams;
-    this.peer = peer;
-    this.readable = streams.readable;
-    this.writable = streams.writable;
-    net.on("error", (error) => streams.fail(error));
+    super(net, peer);
     net.on("data", (read: Uint8Array) => this.#read(read));
     net.on("end", () => {
-      streams.fail(new Error("The peer ended the connection without a closing handshake"));
+      this.streams.fail(new Error("The peer ended the connection without a closing handshake"));
       net.end();
     });
-    net.on("drain", () => streams.drained());
-    net.on("close", () => {
-      this.#cancelLinger?.();
-      streams.fail(new Error("The connection is closed"));
-    });
-  }
-
-  pause(): void {
-    this.#net.pause();
-  }
-
-  resume(): void {
-    this.#net.resume();
+    net.on("close", () => this.#cancelLinger?.());
   }
 
   /** One chunk, which is one turn's packets, in one frame. [MQTT3-6.0.0-1] [MQTT5-6.0.0-1] */
   write(chunk: Uint8Array): boolean {
-    const net = this.#net;
+    const net = this.net;
     if (chunk.byteLength <= copiedMaxBytes) return net.write(block.frame(chunk));
     const header = new Uint8Array(headerBytes(chunk.byteLength));
     writeHeader(header, 0, chunk.byteLength);
@@ -101,19 +77,15 @@ class WebSocketConnection implements Socket, Carrier, ControlFrames {
     done();
   }
 
-  destroy(): void {
-    this.#net.destroy();
-  }
-
   /** A peer that is about to read why it was closed has a moment for that; everybody else is gone at once. */
-  abort(): void {
-    this.#streams.fail(new Error("The connection was aborted"));
-    if (!this.#isOver) this.#net.destroy();
+  override abort(): void {
+    if (this.#isOver) this.streams.fail(new Error("The connection was aborted"));
+    else super.abort();
   }
 
   ping(payload: Uint8Array): void {
     // A peer that pings and does not read must not fill the memory: a Pong may answer the newest Ping only.
-    if (!this.#isCloseSent && this.#net.writableLength < LIMITS.socketChunkBytes) this.#net.write(pongFrame(payload));
+    if (!this.#isCloseSent && this.net.writableLength < LIMITS.socketChunkBytes) this.net.write(pongFrame(payload));
   }
 
   close(code: number): void {
@@ -125,24 +97,24 @@ class WebSocketConnection implements Socket, Carrier, ControlFrames {
     if (this.#isOver) return; // read and dropped, or the peer would see a reset in place of our Close frame
     // [MQTT3-6.0.0-2] [MQTT5-6.0.0-2] only the bytes count: a frame may hold many packets and end within one.
     const bytes = this.#reader.read(read);
-    if (bytes.byteLength > 0) this.#streams.take(bytes);
+    if (bytes.byteLength > 0) this.streams.take(bytes);
     const { fault } = this.#reader;
     if (fault !== undefined) {
       this.#isOver = true;
       this.#sendClose(closeFrame(fault.code, fault.message));
     }
     if (!this.#isOver) return;
-    this.#streams.end(); // in order: what came before it still counts, a DISCONNECT for example
-    this.#streams.fail(fault ?? new Error("The peer has closed"));
-    this.#net.end();
-    this.#net.resume(); // whoever was not read for a while must be seen to end
+    this.streams.end(); // in order: what came before it still counts, a DISCONNECT for example
+    this.streams.fail(fault ?? new Error("The peer has closed"));
+    this.net.end();
+    this.net.resume(); // whoever was not read for a while must be seen to end
   }
 
   #sendClose(frame: Uint8Array): void {
     if (this.#isCloseSent) return;
     this.#isCloseSent = true;
-    this.#net.write(frame);
-    const timer = setTimeout(() => void this.#net.destroy(), LIMITS.lingerMs).unref();
+    this.net.write(frame);
+    const timer = setTimeout(() => void this.net.destroy(), LIMITS.lingerMs).unref();
     this.#cancelLinger = () => clearTimeout(timer);
   }
 }
