@@ -1,7 +1,8 @@
 /**
  * Packs entries into rows and back. A row body is: format version, log clock of the commit, then for every entry the
  * distance to the previous position, a type tag, the packed length, the fields, and what is said of places that they name
- * (named_places.ts). The length lets a reader skip an entry; positions are explicit, so a row may have holes. Tags are part of the format: never reuse one.
+ * (named_places.ts). The length lets a reader skip an entry; positions are explicit, so a row may have holes. Tags are part
+ * of the format: never reuse one.
  */
 import { Reader, readList, readOptional, UnreadableBytes, writeList, writeOptional, Writer } from "./bytes.ts";
 import type { Delivery } from "../mqtt/places.ts";

@@ -92,7 +92,7 @@ export async function openLog(options: OpenLogOptions): Promise<OpenedLog> {
   snapshots.grew(tail.tail, 0);
   snapshots.grew(next, replayed.bytes);
   // The places have numbers that the tail alone does not yield: the first commit makes it unnecessary.
-  snapshots.isWhole = !replayed.isWhole;
+  snapshots.takesEverything = !replayed.isWhole;
   const clock = new LogClock(options.platform.clock, Math.max(tail.atMs, replayed.atMs));
   const told = damaged.flatMap(({ kind, first }) => kind === "row" && first !== undefined ? [first] : []);
   const reader = new LogReader({ store: options.store, space, state, damaged: told });

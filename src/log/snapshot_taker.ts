@@ -44,7 +44,7 @@ export class SnapshotTaker {
   #bytes = 0;
   #tailWrittenMs = 0;
   /** The next commit takes every snapshot: what the tail lacks is made up for once. */
-  isWhole = false;
+  takesEverything = false;
 
   /** `logBytesMax`: the tail is never more than an eighth of the budget, since its rows cannot be freed. */
   constructor(state: State, logBytesMax: number) {
@@ -88,8 +88,8 @@ export class SnapshotTaker {
     const retained: { topicName: string; position: number | undefined; bytes: number }[] = [];
     for (const number of this.#state.endedSessions) sessions.push({ key: number, value: undefined });
     this.#state.endedSessions.clear();
-    const everything = options.everything || this.isWhole;
-    this.isWhole = false;
+    const everything = options.everything || this.takesEverything;
+    this.takesEverything = false;
     if (everything || this.due) {
       let bytes = 0;
       for (const [object] of this.#state.dirty) {
