@@ -12,7 +12,7 @@ const FRESH = 20;
 
 /** Seeds that once found something, kept for ever. */
 const FOUND: Readonly<Record<World, readonly number[]>> = {
-  // 17000: a completion whose newest place had been completed before told a start over a missing row nothing.
+  // 17000: a completion that named a place which was completed already; the checker took a message's two places for one.
   site: [3, 14, 20, 24, 34, 48, 85, 93, 140, 17_000],
   // 1068: a marker passed messages that were given up for lack of space before their lines in the ledger were on disk.
   // 5044: after a PUBREC that said Kafka refused it, the identifier's next message was taken for a repeat.

@@ -126,6 +126,24 @@ test("[MQTT5-3.3.4-7] more in flight than Receive Maximum is a breach", async ()
   gateway.disk.release();
 });
 
+test("[MQTT5-3.3.4-7] messages with QoS 1 count in Receive Maximum, a repeat once; 3.1.1 has no such limit", async () => {
+  const gateway = await TestGateway.start({ limits: { ...DEFAULT_LIMITS, receiveMaximum: 3 } });
+  const [newer, older] = [await five("p", gateway), await gateway.connect({ clientId: "older" })];
+  gateway.disk.hold();
+  for (const publisher of [newer, older]) {
+    for (const id of [1, 2, 3, 3]) publisher.send(publish("t", 1, id, "x", { retain: true, dup: id === 3 }));
+  }
+  await gateway.quiet();
+  assert.deepEqual([newer.isEnded, older.isEnded], [false, false]);
+  for (const publisher of [newer, older]) publisher.send(publish("t", 1, 4, "x", { retain: true }));
+  await gateway.quiet();
+  assert.deepEqual(newer.take("disconnect").map((packet) => packet.reasonCode), [0x93]);
+  assert.equal(older.isEnded, false);
+  gateway.disk.release();
+  await gateway.quiet();
+  assert.deepEqual(older.take("puback").map(({ messageId }) => messageId), [1, 2, 3, 3, 4]);
+});
+
 test("[MQTT5-3.3.4-9] no more in flight than the client's Receive Maximum", async () => {
   const gateway = await TestGateway.start();
   const subscriber = await five("s", gateway, { receiveMaximum: 2 });

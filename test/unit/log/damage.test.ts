@@ -53,6 +53,19 @@ async function filled(t: TestContext): Promise<{ directory: string; nextPosition
   return { directory, nextPosition };
 }
 
+/** A site that runs, and where a copy of its directory goes as a kill would leave it. */
+async function siteToKill(
+  t: TestContext,
+): Promise<{ gateway: ReturnType<typeof siteOn>["gateway"]; live: string; killed: string }> {
+  const live = mkdtempSync(join(tmpdir(), "tributary-damage-"));
+  const killed = `${live}-killed`;
+  t.after(() => [live, killed].forEach((directory) => rmSync(directory, { recursive: true, force: true })));
+  const { gateway } = siteOn(live);
+  await gateway.start();
+  t.after(() => gateway.stop());
+  return { gateway, live, killed };
+}
+
 test("rows without a trace: the ledger says how many, and their positions are not given again", async (t) => {
   const { directory, nextPosition } = await filled(t);
   const database = new DatabaseSync(join(directory, "log.sqlite"));
@@ -77,12 +90,7 @@ test("rows without a trace: the ledger says how many, and their positions are no
 });
 
 test("a row without a trace: a completion behind it completes what it meant", async (t) => {
-  const live = mkdtempSync(join(tmpdir(), "tributary-damage-"));
-  const killed = `${live}-killed`;
-  t.after(() => [live, killed].forEach((directory) => rmSync(directory, { recursive: true, force: true })));
-  const { gateway } = siteOn(live);
-  await gateway.start();
-  t.after(() => gateway.stop());
+  const { gateway, live, killed } = await siteToKill(t);
   const subscriber = await gateway.connect({ clientId: "away", clean: false });
   subscriber.send(subscribe("a/#", 1, { messageId: 1 }));
   await gateway.quiet();
@@ -115,12 +123,7 @@ test("a row without a trace: a completion behind it completes what it meant", as
 });
 
 test("the last row with a wrong span: its positions are not given again", async (t) => {
-  const live = mkdtempSync(join(tmpdir(), "tributary-damage-"));
-  const killed = `${live}-killed`;
-  t.after(() => [live, killed].forEach((directory) => rmSync(directory, { recursive: true, force: true })));
-  const { gateway } = siteOn(live);
-  await gateway.start();
-  t.after(() => gateway.stop());
+  const { gateway, live, killed } = await siteToKill(t);
   const subscriber = await gateway.connect({ clientId: "s", clean: false });
   subscriber.send(subscribe("a/#", 1, { messageId: 1 }));
   const publisher = await gateway.connect({ clientId: "publisher" });
