@@ -10,6 +10,7 @@ import { parseArgs } from "node:util";
 import { table } from "./markdown.ts";
 import { MICRO_CASES } from "./micro/cases.ts";
 import { FLOOR_CASES } from "./micro/floor.ts";
+import { GATEWAY_CASES } from "./micro/gateway.ts";
 import { nanosPerOperation } from "./micro/timing.ts";
 
 /** Nanoseconds per operation, by name. */
@@ -28,7 +29,7 @@ function readBaseline(file: string): Baseline {
   return JSON.parse(readFileSync(file, "utf8")) as Baseline; // --save wrote it
 }
 
-function main(): void {
+async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       only: { type: "string", default: "" },
@@ -44,8 +45,10 @@ function main(): void {
   const figures: Record<string, number> = {};
   const slower: string[] = [];
   const rows: string[][] = [];
-  for (const one of [...MICRO_CASES, ...FLOOR_CASES].filter(({ name }) => name.includes(values.only))) {
-    const nanos = nanosPerOperation(one, { samples: SAMPLES, sampleMs: SAMPLE_MS });
+  for (
+    const one of [...MICRO_CASES, ...GATEWAY_CASES, ...FLOOR_CASES].filter(({ name }) => name.includes(values.only))
+  ) {
+    const nanos = await nanosPerOperation(one, { samples: SAMPLES, sampleMs: SAMPLE_MS });
     figures[one.name] = Number(nanos.toPrecision(4));
     const before = baseline[one.name];
     const ratio = before === undefined ? Number.NaN : nanos / before;
@@ -68,4 +71,4 @@ function main(): void {
   }
 }
 
-main();
+await main();

@@ -5,7 +5,7 @@ import { performance } from "node:perf_hooks";
 export interface MicroCase {
   readonly name: string;
   /** Makes what is measured: called once, so that its cost is not in the figure. Returns one operation. */
-  readonly prepare: () => () => unknown;
+  readonly prepare: () => (() => unknown) | Promise<() => unknown>;
   /** Operations that one call stands for; 1 unless told otherwise. */
   readonly per?: number;
 }
@@ -22,8 +22,8 @@ const FIRST_CALLS = 100;
 const sink: { last: unknown } = { last: undefined };
 
 /** The least of the samples: whatever else the machine does can only add to it. */
-export function nanosPerOperation({ prepare, per = 1 }: MicroCase, options: TimingOptions): number {
-  const operation = prepare();
+export async function nanosPerOperation({ prepare, per = 1 }: MicroCase, options: TimingOptions): Promise<number> {
+  const operation = await prepare();
   const calls = callsFor(operation, options.sampleMs);
   let least = Number.POSITIVE_INFINITY;
   for (let sample = 0; sample < options.samples; sample++) least = Math.min(least, timed(operation, calls));
