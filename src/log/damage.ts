@@ -1,5 +1,6 @@
 /** What is said of damage on the disk: a sentence each, for the ledger, the events and `check --data`. Pure text. */
 import type { StoreDamage } from "../ports.ts";
+import { META } from "./snapshot_taker.ts";
 
 /** What the rows of a table are, for people. */
 const ROWS_OF: Readonly<Record<string, string>> = {
@@ -43,11 +44,11 @@ function tableText(rows: string, missing: number): string {
 }
 
 /**
- * Whether positions may be gone that nothing on the disk tells of any more: also those of the last row, whose own numbers may
- * be what is damaged. What they held may be in Kafka or at subscribers, so that none of them may be given again. `next`: the
- * next position as far as is known.
+ * Whether positions may be gone that nothing on the disk tells of any more: those of rows that were freed, when the mark that
+ * says how far they went is damaged; also those of the last row, whose own numbers may be what is damaged. What they held may
+ * be in Kafka or at subscribers, so that none of them may be given again. `next`: the next position as far as is known.
  */
-export function hidesPositions({ kind, first, span }: StoreDamage, next: number): boolean {
-  return kind === "commits" || kind === "file" || kind === "table" ||
+export function hidesPositions({ kind, key, first, span }: StoreDamage, next: number): boolean {
+  return kind === "commits" || kind === "file" || kind === "table" || (kind === "meta" && key === META.tail) ||
     (kind === "row" && (first ?? 0) + (span ?? 1) >= next);
 }

@@ -88,6 +88,27 @@ test("a position is never used twice, not even when everything was freed before 
   assert.ok(log.log.nextPosition > nextPosition, `${log.log.nextPosition} after ${nextPosition}`);
 });
 
+test("a damaged tail mark gives no position again, not even when everything was freed", async () => {
+  const log = await new TestLog().open();
+  log.session("s", "t");
+  await log.quiet();
+  const lost = log.publish("t", PAYLOAD);
+  await log.quiet();
+  log.kill();
+  assert.equal(log.disk.flip("row", String(lost)), true);
+  await log.open(); // its first commit takes every snapshot
+  // Of a session that is not there: no snapshot is newer, and nothing holds their row.
+  for (let index = 0; index < 5; index++) log.log.append({ type: "will-fired", session: 1_000 });
+  await log.quiet();
+  await log.tick(5);
+  const { nextPosition } = log.log;
+  log.kill();
+  assert.equal(log.disk.flip("meta", "tail"), true);
+  await log.open();
+  assert.ok(log.opened.damaged.some(({ kind, key }) => kind === "meta" && key === "tail"));
+  assert.ok(log.log.nextPosition > nextPosition, `${log.log.nextPosition} after ${nextPosition}`);
+});
+
 test("a damaged tail mark costs time, never a position", async () => {
   const log = await new TestLog().open();
   const session = log.session("s", "t");
